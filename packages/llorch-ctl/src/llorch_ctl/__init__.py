@@ -1,0 +1,1 @@
+"""The llorch command: one endpoint out of every machine you own."""

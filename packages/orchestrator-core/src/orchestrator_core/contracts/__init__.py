@@ -1,0 +1,1 @@
+"""Frozen pydantic models: the only things that cross a process boundary."""

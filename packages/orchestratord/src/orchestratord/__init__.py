@@ -1,0 +1,1 @@
+"""The control plane daemon: durable queue, decisions, streams."""

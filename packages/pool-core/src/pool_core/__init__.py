@@ -1,0 +1,1 @@
+"""What one host knows and can do: devices, models, workers."""

@@ -1,0 +1,1 @@
+"""The llorch-pool command: control one host."""

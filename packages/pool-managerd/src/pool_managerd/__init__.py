@@ -1,0 +1,1 @@
+"""The host daemon: inventories devices and supervises workers."""

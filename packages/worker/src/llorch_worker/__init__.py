@@ -1,0 +1,1 @@
+"""One process that holds one model and speaks llama-server's HTTP dialect."""
