@@ -70,6 +70,7 @@ class Code(StrEnum):
     WORKER_START_FAILED = "WORKER_START_FAILED"
     WORKER_LOST = "WORKER_LOST"
     WORKER_REFUSED = "WORKER_REFUSED"
+    ENGINE_ERROR = "ENGINE_ERROR"
     ORCHESTRATOR_RESTART = "ORCHESTRATOR_RESTART"
     PORT_IN_USE = "PORT_IN_USE"
     DATA_IN_USE = "DATA_IN_USE"
@@ -132,7 +133,7 @@ def _outcomes() -> dict[Code, Outcome]:
     bad_worker = (c.MODEL_INCOMPATIBLE, c.BACKEND_UNAVAILABLE, c.WORKER_REFUSED)
     table |= dict.fromkeys(bad_worker, Outcome(422, failure))
     ours = (c.WORKER_START_FAILED, c.WORKER_LOST, c.ORCHESTRATOR_RESTART, c.POISON)
-    ours += (c.ATTEMPTS_EXHAUSTED, c.DATA_CORRUPT, c.INTERNAL)
+    ours += (c.ATTEMPTS_EXHAUSTED, c.DATA_CORRUPT, c.ENGINE_ERROR, c.INTERNAL)
     table |= dict.fromkeys(ours, Outcome(500, failure))
     return table | dict.fromkeys((c.CANCELLED, c.EXPIRED), Outcome(409, failure))
 

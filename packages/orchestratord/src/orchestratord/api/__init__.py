@@ -1,0 +1,1 @@
+"""What clients call: the edge, the hot routes and the control plane."""

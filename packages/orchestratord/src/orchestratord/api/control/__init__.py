@@ -1,0 +1,1 @@
+"""FastAPI handlers of the control plane."""

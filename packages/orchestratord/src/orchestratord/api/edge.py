@@ -1,0 +1,144 @@
+"""The outermost ASGI application: matches the route, checks the caller, then calls one handler.
+
+The check is bound to the row of the table that was matched, never to a path text. Hot rows go to
+raw handlers, plain rows to FastAPI with the body already read within the row's cap.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from orchestrator_core.errors import Code, LlorchError, Refusal
+from orchestrator_core.ids import KeyId
+from orchestratord.api.asgi import App, Message, Receive, Send
+from orchestratord.api.asgi import Scope as AsgiScope
+from orchestratord.api.gatekeeper import Gatekeeper, correlation_id_from
+from orchestratord.api.matching import RouteMap
+from orchestratord.api.request import ClientGoneError, Request, header, read_body
+from orchestratord.routes import Manner, Route, Scope
+from orchestratord.runtime.keyring import Principal
+
+__all__ = ["REQUEST_KEY", "Edge", "HotHandler"]
+
+_log = structlog.get_logger(__name__)
+
+HotHandler = Callable[[Request], Awaitable[None]]
+
+REQUEST_KEY: Final = "llorch.request"
+_NOBODY: Final = Principal(KeyId(""), "nobody", frozenset())
+
+
+class Edge:
+    """What uvicorn calls."""
+
+    def __init__(
+        self,
+        *,
+        routes: RouteMap,
+        gatekeeper: Gatekeeper,
+        hot: Mapping[str, HotHandler],
+        plain: App,
+    ) -> None:
+        self._routes = routes
+        self._gatekeeper = gatekeeper
+        self._hot = hot
+        self._plain = plain
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        started = False
+
+        async def tracked_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        request = self._request(scope, receive, tracked_send)
+        with structlog.contextvars.bound_contextvars(correlation_id=request.correlation_id):
+            try:
+                await self._serve(request)
+            except ClientGoneError:
+                return
+            except LlorchError as problem:
+                if not started:
+                    await request.refuse(problem.refusal)
+            except Exception as problem:  # noqa: BLE001 - the edge: no handler may end the daemon.
+                _log.error("request.failed", path=scope["path"], exc_info=problem)
+                if not started:
+                    message = "something broke on our side; the log has the details"
+                    await request.refuse(Refusal(Code.INTERNAL, message))
+
+    def _request(self, scope: AsgiScope, receive: Receive, send: Send) -> Request:
+        marker = correlation_id_from(header(scope, b"x-correlation-id"))
+        return Request(
+            scope=scope,
+            receive=receive,
+            send=send,
+            route=_unmatched(scope["path"]),
+            params={},
+            holder=_NOBODY,
+            correlation_id=marker or secrets.token_hex(16),
+        )
+
+    async def _serve(self, request: Request) -> None:
+        refusal = self._pass(request)
+        if refusal is not None:
+            await request.refuse(refusal)
+        elif request.route.manner is Manner.HOT:
+            await self._hot[request.route.handler](request)
+        else:
+            await self._serve_plain(request)
+
+    def _pass(self, request: Request) -> Refusal | None:
+        scope = request.scope
+        host, origin = header(scope, b"host"), header(scope, b"origin")
+        refusal = self._gatekeeper.check_host(host, origin)
+        if refusal is not None:
+            return refusal
+        match = self._routes.find(scope["method"], scope["path"])
+        if isinstance(match, Refusal):
+            return match
+        request.route, request.params = match.route, match.params
+        if match.route.scope is Scope.OPEN:
+            return None
+        holder = self._gatekeeper.admit(match.route.scope, _credential(scope))
+        if isinstance(holder, Refusal):
+            return holder
+        request.holder = holder
+        return None
+
+    async def _serve_plain(self, request: Request) -> None:
+        body = await read_body(request.scope, request.receive, request.route.body_cap_bytes)
+        if isinstance(body, Refusal):
+            await request.refuse(body)
+            return
+        marker = request.correlation_id.encode()
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def marked_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-correlation-id", marker)]
+            await request.send(message)
+
+        request.scope[REQUEST_KEY] = request
+        await self._plain(request.scope, replay, marked_send)
+
+
+def _credential(scope: AsgiScope) -> str | None:
+    """The one reading of a key: OpenAI's header, or the one that Anthropic's clients send."""
+    bearer = header(scope, b"authorization")
+    if bearer is not None:
+        kind, _, token = bearer.partition(" ")
+        return token.strip() if kind.lower() == "bearer" else None
+    return header(scope, b"x-api-key")
+
+
+def _unmatched(path: str) -> Route:
+    # Refusals before the match still speak the dialect of the path they were sent to.
+    return Route("GET", path, Scope.OPEN, Manner.PLAIN, "", "")

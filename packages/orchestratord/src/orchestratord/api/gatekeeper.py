@@ -1,0 +1,79 @@
+"""Decides who may pass: the Host and Origin of a request, its key, and the key's scope. Pure.
+
+Neither a loopback peer nor a forwarded header grants anything; only a key does.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from orchestrator_core.errors import Code, Refusal
+from orchestratord.routes import Scope
+from orchestratord.runtime.keyring import Principal
+
+__all__ = ["Gatekeeper", "correlation_id_from"]
+
+_CORRELATION: Final = re.compile(r"[a-zA-Z0-9-]{1,64}")
+_INCLUDES: Final = {
+    Scope.USER: frozenset({"user", "operator", "admin"}),
+    Scope.OPERATOR: frozenset({"operator", "admin"}),
+    Scope.ADMIN: frozenset({"admin"}),
+    Scope.POOL: frozenset({"pool"}),
+    Scope.METRICS: frozenset({"metrics", "operator", "admin"}),
+}
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Keys(Protocol):
+    """Who knows the keys."""
+
+    def find(self, token: str) -> Principal | None:
+        """Look a key up."""
+        ...
+
+
+def correlation_id_from(text: str | None) -> str | None:
+    """A caller's correlation id, if it is one we can echo and log safely."""
+    return text if text is not None and _CORRELATION.fullmatch(text) else None
+
+
+class Gatekeeper:
+    """The checks that come before any handler."""
+
+    def __init__(self, keys: Keys, allowed_hosts: Iterable[str]) -> None:
+        self._keys = keys
+        self._hosts = _LOOPBACK | {host.lower() for host in allowed_hosts}
+
+    def check_host(self, host: str | None, origin: str | None) -> Refusal | None:
+        """Refuse names that are not ours: a rebound DNS name or another site's page."""
+        if host is None or _name_of(f"//{host}") not in self._hosts:
+            return Refusal(
+                Code.FORBIDDEN_HOST,
+                f"this server does not answer for the host {host!r}: "
+                "add the name to allowed_hosts if it is yours",
+            )
+        if origin is not None and _name_of(origin) not in self._hosts:
+            return Refusal(Code.FORBIDDEN_HOST, f"pages of {origin!r} may not call this server")
+        return None
+
+    def admit(self, scope: Scope, credential: str | None) -> Principal | Refusal:
+        """Find the holder of a key and check that the route is open to it."""
+        if not credential:
+            return Refusal(Code.NO_KEY, "send your key as `Authorization: Bearer KEY`")
+        holder = self._keys.find(credential)
+        if holder is None:
+            return Refusal(Code.BAD_KEY, "this key is not known here")
+        if not holder.scopes & _INCLUDES[scope]:
+            return Refusal(Code.SCOPE, f"this needs a key with the scope {scope}")
+        return holder
+
+
+def _name_of(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.username is not None or parts.path not in ("", "/"):
+        return None
+    return parts.hostname

@@ -1,0 +1,1 @@
+"""Raw ASGI handlers of the routes that carry answers."""

@@ -1,0 +1,123 @@
+"""POST /v1/chat/completions: admits the call, then sends what its flow brings until it ends.
+
+One task watches whether the client is still there; every await in the loop is one send.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from orchestrator_core.contracts.openai import REFUSED_FIELDS, ChatRequest
+from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.scheduler.events import CancelRequested
+from orchestratord.api.request import JSON, Request
+from orchestratord.runtime.loop import Loop
+from orchestratord.serving.chat_call import ChatCall
+from orchestratord.serving.gate import Gate
+from orchestratord.serving.open_calls import OpenCalls
+
+__all__ = ["ChatHandler"]
+
+_STREAM_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class ChatHandler:
+    """The OpenAI chat route."""
+
+    def __init__(
+        self, *, gate: Gate, loop: Loop, open_calls: OpenCalls, headers_after_s: float
+    ) -> None:
+        self._gate = gate
+        self._loop = loop
+        self._open_calls = open_calls
+        self._headers_after_s = headers_after_s
+
+    async def __call__(self, request: Request) -> None:
+        """Serve one call."""
+        chat = await request.parsed(ChatRequest, refused=REFUSED_FIELDS)
+        if isinstance(chat, Refusal):
+            await request.refuse(chat)
+            return
+        call = self._gate.admit_chat(request.holder, chat)
+        if isinstance(call, Refusal):
+            await request.refuse(call)
+            return
+        await self._attend(request, call)
+
+    async def _attend(self, request: Request, call: ChatCall) -> None:
+        try:
+            async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
+                self._open_calls.add(call, patience)
+                watcher = tasks.create_task(self._watch(request, call))
+                await self._answer(request, call)
+                watcher.cancel()
+        except TimeoutError:
+            # The sweeper lost patience with a client that does not read.
+            pass
+        finally:
+            self._open_calls.drop(call)
+            self._leave(call)
+
+    async def _watch(self, request: Request, call: ChatCall) -> None:
+        await request.disconnected()
+        self._leave(call)
+
+    def _leave(self, call: ChatCall) -> None:
+        call.flow.discard()
+        self._loop.post(CancelRequested(at=self._loop.now(), job_id=call.id))
+
+    async def _answer(self, request: Request, call: ChatCall) -> None:
+        if call.options.stream:
+            await self._stream(request, call)
+            return
+        while not call.flow.ended:
+            await call.flow.wait()
+        body = call.flow.take(self._loop.now())
+        if body:
+            await request.reply(200, body, (JSON, *_job_header(call)))
+        else:
+            await request.refuse(_why(call))
+
+    async def _stream(self, request: Request, call: ChatCall) -> None:
+        flow, now = call.flow, self._loop.now
+        await self._head_time(call)
+        if flow.ended and not flow.waiting_bytes:
+            await request.refuse(_why(call))
+            return
+        flow.head_sent = True
+        headers = (*_STREAM_HEADERS, *_job_header(call))
+        await request.reply(200, flow.take(now()), headers, more=True)
+        await _pour(request, call, now)
+
+    async def _head_time(self, call: ChatCall) -> None:
+        """Wait for the first byte or the bad end, but not long: the client wants its head."""
+        try:
+            async with asyncio.timeout(self._headers_after_s):
+                await call.flow.wait()
+        except TimeoutError:
+            return
+
+
+async def _pour(request: Request, call: ChatCall, now: Callable[[], float]) -> None:
+    flow, send = call.flow, request.send
+    while True:
+        data = flow.take(now())
+        if data:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        elif flow.ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        else:
+            await flow.wait()
+
+
+def _job_header(call: ChatCall) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"x-job-id", call.id.encode()),)
+
+
+def _why(call: ChatCall) -> Refusal:
+    return call.flow.refusal or Refusal(Code.CANCELLED, "the call was cancelled")

@@ -1,0 +1,78 @@
+"""Finds the row of the route table for a method and a path; pure, built once from the table."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator_core.errors import Code, Refusal
+from orchestratord.routes import Route
+
+__all__ = ["Match", "RouteMap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A row and what its path held."""
+
+    route: Route
+    params: Mapping[str, str]
+
+
+class RouteMap:
+    """Exact paths by one look-up; paths with a parameter by their segments."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[tuple[str, str], Match] = {}
+        self._patterns: list[tuple[tuple[str, ...], Route]] = []
+        for route in routes:
+            if "{" in route.path:
+                self._patterns.append((tuple(route.path.split("/")), route))
+            else:
+                self._exact[route.method, route.path] = Match(route, {})
+
+    def find(self, method: str, path: str) -> Match | Refusal:
+        """Find the row; a trailing slash is accepted because some clients send one."""
+        if len(path) > 1:
+            path = path.removesuffix("/")
+        wanted = "GET" if method == "HEAD" else method
+        found = self._exact.get((wanted, path)) or self._match(wanted, path)
+        if found is not None:
+            return found
+        allowed = self._methods(path)
+        if allowed:
+            names = ", ".join(allowed)
+            message = f"{path} takes {names}, not {method}"
+            return Refusal(Code.METHOD_NOT_ALLOWED, message, {"allow": names})
+        return Refusal(Code.NOT_FOUND, f"there is no {path} here")
+
+    def _match(self, method: str, path: str) -> Match | None:
+        segments = tuple(path.split("/"))
+        for pattern, route in self._patterns:
+            if route.method == method:
+                params = _params(pattern, segments)
+                if params is not None:
+                    return Match(route, params)
+        return None
+
+    def _methods(self, path: str) -> list[str]:
+        segments = tuple(path.split("/"))
+        methods = {method for method, exact in self._exact if exact == path}
+        methods |= {
+            route.method
+            for pattern, route in self._patterns
+            if _params(pattern, segments) is not None
+        }
+        return sorted(methods)
+
+
+def _params(pattern: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str] | None:
+    if len(pattern) != len(segments):
+        return None
+    params: dict[str, str] = {}
+    for expected, found in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            if not found:
+                return None
+            params[expected[1:-1]] = found
+        elif expected != found:
+            return None
+    return params

@@ -1,0 +1,1 @@
+"""The composition: parts are made and wired here, and nowhere else."""

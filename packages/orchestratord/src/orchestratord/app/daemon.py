@@ -1,0 +1,159 @@
+"""The composition root of a running orchestratord: makes every part, owns every task, ends cleanly.
+
+main hands in the settings and a socket that already listens, and holds the lock meanwhile.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from orchestrator_core.clock import Clock, SystemClock
+from orchestrator_core.config.layout import ORCHESTRATORD, Layout
+from orchestrator_core.daemon.presence import Presence, url_of
+from orchestrator_core.errors import Code, HostError, LlorchError, Refusal
+from orchestrator_core.idgen import IdSource
+from orchestrator_core.platforms.port import Platform
+from orchestratord.app.first_keys import open_keyring
+from orchestratord.app.parts import Parts, build_parts
+from orchestratord.app.server import EmbeddedServer
+from orchestratord.runtime.retention import purge_for_ever
+from orchestratord.runtime.sweeper import sweep_for_ever
+from orchestratord.serving.recovery import restore_jobs
+from orchestratord.settings import OrchestratorSettings
+from orchestratord.store.sqlite import SqliteStore
+
+__all__ = ["Daemon", "Site"]
+
+_log: Final = structlog.stdlib.get_logger()
+
+_STOPPING: Final = Refusal(
+    Code.DRAINING, "the orchestrator is stopping: try again once it is back", retry_after_s=5
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the daemon was given: settings, folders, operating system, environment."""
+
+    settings: OrchestratorSettings
+    layout: Layout
+    platform: Platform
+    env: Mapping[str, str]
+    version: str
+
+
+class Daemon:
+    """One orchestratord process."""
+
+    def __init__(self, site: Site, listener: socket.socket) -> None:
+        self._site = site
+        self._listener = listener
+        self._url = url_of(listener)
+        self._clock: Clock = SystemClock()
+        self._presence = Presence(daemon=ORCHESTRATORD, layout=site.layout, platform=site.platform)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Serve until TERM or INT; a broken machine or store ends the process with an error."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._ask_to_stop, signum)
+        store = await SqliteStore.open(self._site.layout.database)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._serve(store, tasks)
+        finally:
+            self._presence.withdraw()
+            await store.close()
+        if self._failure is not None:
+            reason = f"stopped because the state is not safe any more: {self._failure}"
+            raise HostError(Refusal(Code.INTERNAL, reason)) from self._failure
+        _log.info("orchestrator.stopped")
+
+    async def _serve(self, store: SqliteStore, tasks: asyncio.TaskGroup) -> None:
+        site, clock = self._site, self._clock
+        ids = IdSource(clock)
+        keys, written = await open_keyring(store=store, layout=site.layout, clock=clock, ids=ids)
+        for path in written:
+            _log.info("key.written", path=str(path))
+        parts = build_parts(
+            settings=site.settings,
+            version=site.version,
+            hosts=self._own_names(),
+            store=store,
+            keys=keys,
+            clock=clock,
+            ids=ids,
+            tasks=tasks,
+            draw_bits=secrets.randbits,
+            is_stopping=self._stop.is_set,
+            on_failure=self._fail,
+        )
+        restored = await restore_jobs(
+            journal=parts.journal,
+            jobs=parts.jobs,
+            loop=parts.loop,
+            catalog=parts.catalog,
+            default_max_tokens=site.settings.default_max_tokens,
+        )
+        server = EmbeddedServer(parts.app, site.settings.shutdown_grace_s)
+        duties = [
+            tasks.create_task(sweep_for_ever(parts.checks), name="sweeper"),
+            tasks.create_task(
+                purge_for_ever(store, clock, site.settings.retention_h), name="retention"
+            ),
+            tasks.create_task(self._announce(server, restored), name="announce"),
+            tasks.create_task(self._close_on_stop(server, parts), name="stop"),
+        ]
+        await server.serve(sockets=[self._listener])
+        for duty in duties:
+            duty.cancel()
+        await parts.close()
+
+    async def _announce(self, server: EmbeddedServer, restored: int) -> None:
+        await server.listening.wait()
+        self._presence.announce(
+            url=self._url,
+            version=self._site.version,
+            instance=secrets.token_hex(8),
+            key_file=self._site.layout.admin_key,
+        )
+        _log.info("orchestrator.started", url=self._url, jobs_restored=restored)
+
+    async def _close_on_stop(self, server: EmbeddedServer, parts: Parts) -> None:
+        """Admission closes first; open answers get their grace, event readers go at once."""
+        await self._stop.wait()
+        parts.readers.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._site.settings.shutdown_grace_s):
+                await parts.open_calls.emptied_or(self._hurry)
+        parts.open_calls.end_all(_STOPPING)
+        server.should_exit = True
+
+    def _own_names(self) -> tuple[str, ...]:
+        name = socket.gethostname().lower()
+        bound = str(self._listener.getsockname()[0])
+        return (name, f"{name}.local", bound, *self._site.settings.allowed_hosts)
+
+    def _ask_to_stop(self, signum: int) -> None:
+        _log.info("orchestrator.stopping", signal=signal.Signals(signum).name)
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _fail(self, problem: BaseException) -> None:
+        if self._failure is None:
+            self._failure = problem
+            if isinstance(problem, LlorchError):
+                _log.critical("store.failed", code=problem.code, reason=problem.refusal.message)
+        self._hurry.set()
+        self._stop.set()

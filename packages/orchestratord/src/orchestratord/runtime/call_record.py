@@ -1,0 +1,154 @@
+"""What is kept of a call that is not stored: its course without its text, for a short while."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from orchestrator_core.clock import Clock, rfc3339
+from orchestrator_core.contracts.tasks import AttemptView, JobStatus, JobView, Priority, TaskKind
+from orchestrator_core.errors import Code
+from orchestrator_core.ids import JobId, KeyId
+from orchestrator_core.scheduler.commands import (
+    Finish,
+    PersistDispatched,
+    PersistRequeued,
+    PersistRunning,
+)
+
+__all__ = ["CallRecord", "RecentCalls"]
+
+_KEEP_S: Final = 600.0
+_KEEP_CALLS: Final = 10_000
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """The course of one call."""
+
+    id: JobId
+    key_id: KeyId
+    model: str
+    clock: Clock
+    created_at_ms: int
+    priority: Priority = Priority.INTERACTIVE
+    task: TaskKind = TaskKind.GENERATE
+    status: JobStatus = JobStatus.QUEUED
+    tokens: int = 0
+    ended_at_s: float | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    finish: Finish | None = None
+    attempts: list[AttemptView] = field(default_factory=list[AttemptView])
+
+    def dispatched(self, command: PersistDispatched) -> None:
+        """A worker was chosen."""
+        self.status = JobStatus.DISPATCHED
+        self.attempts.append(
+            AttemptView(
+                attempt=command.attempt,
+                pool_id=command.pool_id,
+                worker_id=command.worker_id,
+                status="running",
+                started_at=rfc3339(self.clock.unix_ms()),
+            )
+        )
+
+    def running(self, command: PersistRunning) -> None:  # noqa: ARG002 - the fact itself counts.
+        """The worker took it."""
+        self.status = JobStatus.RUNNING
+        self.started_at_ms = self.clock.unix_ms()
+
+    def requeued(self, command: PersistRequeued) -> None:
+        """The attempt came to nothing."""
+        self.status = JobStatus.QUEUED
+        self._close_attempt("broken", command.reason)
+        self.tokens = 0
+
+    def finished(self, command: Finish) -> None:
+        """The call is over."""
+        self.status = command.status
+        self.finish = command
+        self.ended_at_ms = self.clock.unix_ms()
+        self.ended_at_s = self.clock.monotonic_s()
+        good = command.status is JobStatus.COMPLETED
+        self._close_attempt("ended" if good else "broken", command.code)
+
+    def _close_attempt(self, status: str, reason: Code | None) -> None:
+        if self.attempts and self.attempts[-1].status == "running":
+            self.attempts[-1] = self.attempts[-1].model_copy(
+                update={
+                    "status": status,
+                    "reason": reason,
+                    "tokens": self.tokens,
+                    "ended_at": rfc3339(self.clock.unix_ms()),
+                }
+            )
+
+    def view(self, why: list[str] | None = None) -> JobView:
+        """The call as it is listed and shown."""
+        finish = self.finish
+        return JobView(
+            id=self.id,
+            status=self.status,
+            model=self.model,
+            task=self.task,
+            priority=self.priority,
+            created_at=rfc3339(self.created_at_ms),
+            started_at=_time(self.started_at_ms),
+            ended_at=_time(self.ended_at_ms),
+            attempt=len(self.attempts),
+            worker_id=self.attempts[-1].worker_id if self.attempts else None,
+            durable=False,
+            tokens_out=self.tokens,
+            stop_reason=finish.stop_reason if finish else None,
+            error_code=finish.code if finish else None,
+            error_message=finish.message if finish else None,
+            usage=finish.usage if finish else None,
+            timings=finish.timings if finish else None,
+            attempts=list(self.attempts),
+            why=why,
+        )
+
+
+def _time(unix_ms: int | None) -> str | None:
+    return None if unix_ms is None else rfc3339(unix_ms)
+
+
+class RecentCalls:
+    """Live calls and those that ended a short while ago, bounded in number and age."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._records: OrderedDict[JobId, CallRecord] = OrderedDict()
+
+    def add(self, record: CallRecord) -> None:
+        """Keep a new call in view."""
+        self._records[record.id] = record
+        if len(self._records) > _KEEP_CALLS:
+            self._drop_oldest_ended()
+
+    def get(self, job_id: str) -> CallRecord | None:
+        """Look a call up."""
+        return self._records.get(JobId(job_id))
+
+    def newest_first(self) -> Iterator[CallRecord]:
+        """All calls in view."""
+        return reversed(self._records.values())
+
+    def forget_old(self) -> None:
+        """Drop what ended long ago; called once a second."""
+        limit = self._clock.monotonic_s() - _KEEP_S
+        stale = [
+            key
+            for key, record in self._records.items()
+            if record.ended_at_s is not None and record.ended_at_s < limit
+        ]
+        for key in stale:
+            del self._records[key]
+
+    def _drop_oldest_ended(self) -> None:
+        for key, record in self._records.items():
+            if record.ended_at_s is not None:
+                del self._records[key]
+                return

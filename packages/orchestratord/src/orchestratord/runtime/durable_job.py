@@ -1,0 +1,279 @@
+"""A stored job while it lives: turns text and transitions into rows, and rows into shown events.
+
+The pump delivers text here, the performer transitions; both leave as writes to the store. Readers
+are shown an event only when its COMMIT has come back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from orchestrator_core.clock import Clock
+from orchestrator_core.contracts.tasks import EventKind, JobStatus, TaskKind
+from orchestrator_core.errors import OUTCOMES, Code, LlorchError
+from orchestrator_core.ids import JobId, KeyId
+from orchestrator_core.scheduler.commands import (
+    Finish,
+    PersistDispatched,
+    PersistRequeued,
+    PersistRunning,
+)
+from orchestrator_core.units import KIB
+from orchestratord.runtime.flusher import Flusher
+from orchestratord.runtime.joblog import JobLog
+from orchestratord.runtime.live import EngineRequest, Piece, Valve
+from orchestratord.runtime.workerbook import WorkerAddress, WorkerBook
+from orchestratord.store.port import JobStore, Outcome
+from orchestratord.store.rows import EventRow, UsageRow
+from orchestratord.store.writes import (
+    AppendEvents,
+    FinishJob,
+    MarkDispatched,
+    MarkRequeued,
+    MarkRunning,
+    Write,
+)
+
+__all__ = ["DurableJob", "Identity", "Journal"]
+
+_FLUSH_BYTES: Final = 4 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What all stored jobs write through."""
+
+    store: JobStore
+    book: WorkerBook
+    clock: Clock
+    flusher: Flusher
+    forget: Callable[[JobId], None]
+    on_failure: Callable[[LlorchError], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a usage row must know of a job."""
+
+    id: JobId
+    key_id: KeyId
+    model: str
+    task: TaskKind
+    created_at_ms: int
+
+
+class DurableJob:
+    """A LiveJob whose readers may come, go and come back."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        journal: Journal,
+        word: Callable[[WorkerAddress], EngineRequest],
+        last_seq: int,
+        attempted: bool,
+    ) -> None:
+        self.identity = identity
+        self.log = JobLog(last_seq)
+        self._journal = journal
+        self._word = word
+        self._next_seq = last_seq + 1
+        # A reader must be told of a new attempt only when it was told of an older one.
+        self._attempted = attempted
+        self._text: list[str] = []
+        self._buffer: list[str] = []
+        self._buffer_bytes = 0
+        self._shown = 0
+        self._workers: list[str] = []
+
+    @property
+    def id(self) -> JobId:
+        """The job's id."""
+        return self.identity.id
+
+    @property
+    def restartable(self) -> bool:
+        """A reader can always be told that the answer starts over."""
+        return True
+
+    def engine_request(self, worker: WorkerAddress) -> EngineRequest:
+        """Word the request for this worker."""
+        return self._word(worker)
+
+    # From the pump
+
+    def deliver(self, pieces: Sequence[Piece], valve: Valve) -> None:  # noqa: ARG002 - rows bound it.
+        """Buffer text; the first of an attempt is written at once, the rest in small groups."""
+        for piece in pieces:
+            text = piece.chunk.text
+            if text:
+                self._buffer.append(text)
+                self._buffer_bytes += len(text)
+        if not self._buffer:
+            return
+        if self._shown == 0 or self._buffer_bytes >= _FLUSH_BYTES:
+            self.flush()
+        else:
+            self._journal.flusher.want(self)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        row = self._token_row()
+        if row is not None:
+            self._post(AppendEvents((row,)), (row,))
+
+    # From the performer
+
+    def on_dispatched(self, command: PersistDispatched) -> None:
+        """Record the worker; nobody waits for it."""
+        name = self._journal.book.name_of(command.pool_id, command.worker_id)
+        self._workers.append(command.worker_id)
+        self._post(
+            MarkDispatched(
+                job_id=self.id,
+                attempt=command.attempt,
+                pool_id=command.pool_id,
+                worker_id=command.worker_id,
+                worker_name=name,
+                at_ms=self._now_ms(),
+            ),
+            (),
+        )
+
+    def on_running(self, command: PersistRunning) -> None:
+        """Tell readers that the attempt has begun."""
+        row = self._row(
+            EventKind.STARTED,
+            {
+                "attempt": command.attempt,
+                "pool_id": command.pool_id,
+                "worker_id": command.worker_id,
+                "worker_name": self._journal.book.name_of(command.pool_id, command.worker_id),
+            },
+        )
+        self._attempted = True
+        write = MarkRunning(
+            job_id=self.id, attempt=command.attempt, at_ms=self._now_ms(), events=(row,)
+        )
+        self._post(write, (row,))
+
+    def on_requeued(self, command: PersistRequeued) -> None:
+        """Tell readers how much of the old attempt stays; text not yet shown is dropped."""
+        self._drop_buffer()
+        del self._text[command.keep_tokens :]
+        self._shown = command.keep_tokens
+        rows: tuple[EventRow, ...] = ()
+        if self._attempted:
+            told = {
+                "attempt": command.attempt + 1,
+                "reason": command.reason,
+                "keep_tokens": command.keep_tokens,
+            }
+            rows = (self._row(EventKind.ATTEMPT, told),)
+        write = MarkRequeued(
+            job_id=self.id,
+            attempt=command.attempt,
+            reason=command.reason,
+            message=command.message,
+            tokens=command.tokens,
+            at_ms=self._now_ms(),
+            events=rows,
+        )
+        self._post(write, rows)
+
+    def on_finish(self, command: Finish) -> None:
+        """Write the one terminal transition with the last text and the terminal event."""
+        last = self._token_row()
+        rows = (*((last,) if last else ()), self._terminal_row(command))
+        usage = command.usage
+        write = FinishJob(
+            job_id=self.id,
+            attempt=command.attempt,
+            status=command.status,
+            at_ms=self._now_ms(),
+            final_events=rows,
+            usage=self._usage_row(command),
+            code=command.code,
+            message=command.message,
+            stop_reason=command.stop_reason,
+            tokens_out=command.tokens_out,
+            usage_json=usage.model_dump_json() if usage else None,
+            timings_json=command.timings.model_dump_json() if command.timings else None,
+            output="".join(self._text) if self._text else None,
+        )
+        # Until its last COMMIT the job stays in reach of readers that come now.
+        self._post(write, rows, then=lambda: self._journal.forget(self.id))
+
+    # Rows
+
+    def _token_row(self) -> EventRow | None:
+        if not self._buffer:
+            return None
+        pieces = self._buffer
+        told = {"t": "".join(pieces), "i": self._shown, "n": len(pieces)}
+        self._text.extend(pieces)
+        self._shown += len(pieces)
+        self._drop_buffer()
+        return self._row(EventKind.TOKEN, told)
+
+    def _terminal_row(self, command: Finish) -> EventRow:
+        if command.status is JobStatus.COMPLETED:
+            told: dict[str, object] = {
+                "tokens_out": command.tokens_out,
+                "stop_reason": command.stop_reason,
+                "usage": command.usage.model_dump() if command.usage else None,
+                "timings": command.timings.model_dump() if command.timings else None,
+            }
+            return self._row(EventKind.END, told)
+        code = command.code or Code.INTERNAL
+        told = {
+            "code": code,
+            "message": command.message or "the job ended without an answer",
+            "retriable": OUTCOMES[code].retry_later,
+        }
+        return self._row(EventKind.ERROR, told)
+
+    def _usage_row(self, command: Finish) -> UsageRow:
+        identity, usage = self.identity, command.usage
+        return UsageRow(
+            job_id=identity.id,
+            key_id=identity.key_id,
+            model=identity.model,
+            task=identity.task,
+            status=command.status,
+            created_at_ms=identity.created_at_ms,
+            ended_at_ms=self._now_ms(),
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=usage.completion_tokens if usage else command.tokens_out,
+            attempts=command.attempt,
+            workers=tuple(self._workers),
+        )
+
+    def _row(self, kind: EventKind, told: object) -> EventRow:
+        row = EventRow(self.id, self._next_seq, kind, orjson.dumps(told).decode())
+        self._next_seq += 1
+        return row
+
+    def _post(
+        self, write: Write, rows: tuple[EventRow, ...], then: Callable[[], None] | None = None
+    ) -> None:
+        def committed(outcome: Outcome) -> None:
+            if isinstance(outcome, LlorchError):
+                self._journal.on_failure(outcome)
+                return
+            for row in rows:
+                self.log.commit(row.seq, row.kind, row.data)
+            if then is not None:
+                then()
+
+        self._journal.store.post(write, committed)
+
+    def _drop_buffer(self) -> None:
+        self._buffer = []
+        self._buffer_bytes = 0
+
+    def _now_ms(self) -> int:
+        return self._journal.clock.unix_ms()

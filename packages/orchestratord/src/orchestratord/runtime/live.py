@@ -1,0 +1,111 @@
+"""What the performer and the pumps know of a live job, whether it is stored or a plain call.
+
+A durable job writes through the journal, a call answers its one client; both look alike here.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator_core.ids import JobId
+from orchestrator_core.scheduler.commands import (
+    Finish,
+    PersistDispatched,
+    PersistRequeued,
+    PersistRunning,
+)
+from orchestratord.runtime.workerbook import WorkerAddress
+from orchestratord.upstream.chunks import Chunk
+
+__all__ = ["EngineRequest", "LiveJob", "LiveJobs", "Piece", "Valve"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One request as a worker gets it."""
+
+    target: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One event of a worker's stream: its raw bytes and what they say."""
+
+    frame: bytes
+    chunk: Chunk
+
+
+class Valve(Protocol):
+    """Lets a job with a slow reader hold its worker's socket back."""
+
+    def pause(self) -> None:
+        """Read no more from the worker."""
+        ...
+
+    def resume(self) -> None:
+        """Go on reading."""
+        ...
+
+
+class LiveJob(Protocol):
+    """A job between admission and its one terminal transition."""
+
+    @property
+    def id(self) -> JobId:
+        """The job's id."""
+        ...
+
+    @property
+    def restartable(self) -> bool:
+        """True while another attempt may start over without its client noticing a break."""
+        ...
+
+    def engine_request(self, worker: WorkerAddress) -> EngineRequest:
+        """Word the request for this worker."""
+        ...
+
+    def deliver(self, pieces: Sequence[Piece], valve: Valve) -> None:
+        """Take what one read of the worker's socket brought."""
+        ...
+
+    def on_dispatched(self, command: PersistDispatched) -> None:
+        """The attempt got a worker."""
+        ...
+
+    def on_running(self, command: PersistRunning) -> None:
+        """The worker took the attempt."""
+        ...
+
+    def on_requeued(self, command: PersistRequeued) -> None:
+        """The attempt came to nothing; the job waits again."""
+        ...
+
+    def on_finish(self, command: Finish) -> None:
+        """The job is over; it leaves the live ones by itself once its end is safe."""
+        ...
+
+
+class LiveJobs:
+    """All live jobs by id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[JobId, LiveJob] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[LiveJob]:
+        return iter(self._jobs.values())
+
+    def add(self, job: LiveJob) -> None:
+        """Take a job in."""
+        self._jobs[job.id] = job
+
+    def get(self, job_id: str) -> LiveJob | None:
+        """Look a job up."""
+        return self._jobs.get(JobId(job_id))
+
+    def drop(self, job_id: JobId) -> None:
+        """Forget a job that ended."""
+        self._jobs.pop(job_id, None)

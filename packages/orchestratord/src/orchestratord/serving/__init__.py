@@ -1,0 +1,1 @@
+"""The bytes: admission, the pumps that carry answers, and the dialects clients speak."""

@@ -1,0 +1,207 @@
+"""One call of /v1/chat/completions while it lives: waits, streams or folds, and ends once.
+
+It is a live job like any other to the machine; its bytes go to one client's flow and nowhere
+else. What it leaves behind is a view without text and one usage row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from orchestrator_core.contracts.tasks import JobStatus
+from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.ids import JobId
+from orchestrator_core.scheduler.commands import (
+    Finish,
+    PersistDispatched,
+    PersistRequeued,
+    PersistRunning,
+)
+from orchestratord.runtime.call_record import CallRecord
+from orchestratord.runtime.live import EngineRequest, Piece, Valve
+from orchestratord.runtime.workerbook import WorkerAddress
+from orchestratord.serving.dialects import openai_errors
+from orchestratord.serving.dialects.chat_fold import ChatFold, Frame
+from orchestratord.serving.dialects.chat_stream import ChatRewrite, keepalive_chunk
+from orchestratord.serving.outflow import OutFlow
+from orchestratord.upstream.loose import Json
+
+__all__ = ["ChatCall", "ChatOptions"]
+
+_DONE: Final = b"data: [DONE]\n\n"
+_COMMENT: Final = b": waiting\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """How the client wants its answer."""
+
+    stream: bool
+    include_usage: bool
+    fingerprint: str
+    keepalive_s: float
+    data_keepalive_after_s: float
+    data_keepalive_s: float
+    load_wait_s: float
+    slow_reader_s: float
+
+
+class ChatCall:
+    """A LiveJob whose reader is one open connection."""
+
+    def __init__(
+        self,
+        *,
+        record: CallRecord,
+        flow: OutFlow,
+        options: ChatOptions,
+        word: Callable[[WorkerAddress], EngineRequest],
+        now: Callable[[], float],
+        forget: Callable[[JobId], None],
+    ) -> None:
+        self.record = record
+        self.flow = flow
+        self.options = options
+        self.began_at = now()
+        self._word = word
+        self._now = now
+        self._forget = forget
+        self._shown = False
+        self._data_keepalive_at = self.began_at
+        self._rewrite = self._new_rewrite()
+        self._fold = ChatFold()
+        self._timings: Json | None = None
+        self._usage: Json = {}
+
+    @property
+    def id(self) -> JobId:
+        """The job's id, also shown as X-Job-Id."""
+        return self.record.id
+
+    @property
+    def restartable(self) -> bool:
+        """A stream that has shown text cannot start over in this dialect."""
+        return not (self.options.stream and self._shown)
+
+    def engine_request(self, worker: WorkerAddress) -> EngineRequest:
+        """Word the request for this worker."""
+        return self._word(worker)
+
+    def deliver(self, pieces: Sequence[Piece], valve: Valve) -> None:
+        """Stream on or fold what one read brought."""
+        for piece in pieces:
+            chunk = piece.chunk
+            if chunk.text:
+                self.record.tokens += 1
+            if chunk.usage is not None:
+                self._usage = chunk.usage
+            if chunk.timings is not None:
+                self._timings = chunk.timings
+        if self.options.stream:
+            data = self._rewrite.rewrite(pieces)
+            if data:
+                self._shown = True
+                self.flow.push(data, self._now(), valve)
+            return
+        for piece in pieces:
+            self._fold.add(piece.chunk.body)
+
+    def on_dispatched(self, command: PersistDispatched) -> None:
+        """Note which worker has it."""
+        self.record.dispatched(command)
+
+    def on_running(self, command: PersistRunning) -> None:
+        """Note that the worker took it."""
+        self.record.running(command)
+
+    def on_requeued(self, command: PersistRequeued) -> None:
+        """Start over unseen: nothing of the old attempt was shown."""
+        self.record.requeued(command)
+        self._rewrite = self._new_rewrite()
+        self._fold = ChatFold()
+
+    def on_finish(self, command: Finish) -> None:
+        """Give the client its end."""
+        self.record.finished(command)
+        self._forget(self.id)
+        if command.status is not JobStatus.COMPLETED:
+            self._refuse(_refusal(command))
+        elif self.options.stream:
+            self.flow.push(_DONE, self._now())
+            self.flow.end()
+        else:
+            self.flow.push(orjson.dumps(self._completion()), self._now())
+            self.flow.end()
+
+    def tick(self, now: float) -> None:
+        """Keep a silent stream alive; called once a second."""
+        if not self.flow.head_sent or self.flow.ended:
+            return
+        waited_s = now - self.began_at
+        # Comments and data have clocks of their own: a comment must not put the data off.
+        if (
+            not self._shown
+            and waited_s >= self.options.data_keepalive_after_s
+            and now - self._data_keepalive_at >= self.options.data_keepalive_s
+        ):
+            self._data_keepalive_at = now
+            self.flow.push(self._empty_chunk(), now)
+        elif now - self.flow.touched_at >= self.options.keepalive_s:
+            self.flow.push(_COMMENT, now)
+
+    def overdue(self, now: float) -> Refusal | None:
+        """Why the call should be given up now, if it should."""
+        if self.flow.waiting_bytes and now - self.flow.taken_at > self.options.slow_reader_s:
+            return Refusal(Code.TIMEOUT, "the client stopped reading")
+        waits = self.record.status is JobStatus.QUEUED and not self.options.stream
+        if waits and now - self.began_at > self.options.load_wait_s:
+            return Refusal(
+                Code.LOADING,
+                f"no worker was ready within {self.options.load_wait_s:.0f} s: try again, "
+                "or ask for a stream, which may wait longer",
+                retry_after_s=10,
+            )
+        return None
+
+    def give_up(self, refusal: Refusal) -> None:
+        """End the client's side; the machine learns of it as a cancel."""
+        self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if self.options.stream and not self.flow.ended:
+            self.flow.refuse(refusal, openai_errors.error_frame(refusal), self._now())
+        else:
+            self.flow.end(refusal)
+
+    def _completion(self) -> Mapping[str, object]:
+        frame = Frame(
+            call_id=self._call_id(),
+            model=self.record.model,
+            created=self.record.created_at_ms // 1000,
+            fingerprint=self.options.fingerprint,
+        )
+        return self._fold.result(frame, self._usage, self._timings)
+
+    def _new_rewrite(self) -> ChatRewrite:
+        return ChatRewrite(
+            call_id=self._call_id(),
+            fingerprint=self.options.fingerprint,
+            include_usage=self.options.include_usage,
+        )
+
+    def _empty_chunk(self) -> bytes:
+        return keepalive_chunk(
+            call_id=self._call_id(),
+            model=self.record.model,
+            created=self.record.created_at_ms // 1000,
+        )
+
+    def _call_id(self) -> str:
+        return "chatcmpl-" + self.record.id.partition("_")[2]
+
+
+def _refusal(command: Finish) -> Refusal:
+    code = command.code or Code.INTERNAL
+    return Refusal(code, command.message or "the job ended without an answer")

@@ -1,0 +1,1 @@
+"""Pure translation between what clients speak and what engines speak."""

@@ -1,0 +1,58 @@
+"""The calls whose clients are connected now; the sweeper keeps them alive or ends them."""
+
+import asyncio
+from collections.abc import Callable
+
+from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.ids import JobId
+from orchestrator_core.scheduler.events import CancelRequested, Event
+from orchestratord.serving.chat_call import ChatCall
+
+__all__ = ["OpenCalls"]
+
+
+class OpenCalls:
+    """All open connections of /v1 that wait for or receive an answer."""
+
+    def __init__(self, *, now: Callable[[], float], post: Callable[[Event], None]) -> None:
+        self._now = now
+        self._post = post
+        self._calls: dict[JobId, tuple[ChatCall, asyncio.Timeout]] = {}
+        self._quiet: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: ChatCall, patience: asyncio.Timeout) -> None:
+        """Look after a call; patience ends its handler even inside a blocked send."""
+        self._calls[call.id] = (call, patience)
+
+    def drop(self, call: ChatCall) -> None:
+        """The handler is done."""
+        self._calls.pop(call.id, None)
+        if self._quiet is not None and not self._calls:
+            self._quiet.set()
+
+    def sweep(self) -> None:
+        """Send what keeps waiting streams alive; give up what is overdue."""
+        now = self._now()
+        for call, patience in list(self._calls.values()):
+            call.tick(now)
+            refusal = call.overdue(now)
+            if refusal is None:
+                continue
+            call.give_up(refusal)
+            self._post(CancelRequested(at=now, job_id=call.id))
+            if refusal.code is Code.TIMEOUT:
+                patience.reschedule(asyncio.get_running_loop().time())
+
+    async def emptied_or(self, hurry: asyncio.Event) -> None:
+        """Return when no call is open any more, or when somebody is in a hurry."""
+        self._quiet = hurry
+        if self._calls:
+            await hurry.wait()
+
+    def end_all(self, refusal: Refusal) -> None:
+        """The daemon stops: every client gets an end that says so."""
+        for call, _ in list(self._calls.values()):
+            call.give_up(refusal)

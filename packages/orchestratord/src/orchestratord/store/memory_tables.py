@@ -1,0 +1,248 @@
+"""The tables of the memory adapter and what each write does to them.
+
+A write is checked in full before the first change, so that it applies whole or not at all.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from orchestrator_core.contracts.tasks import JobStatus
+from orchestrator_core.errors import Code, DataError, Refusal
+from orchestrator_core.ids import JobId, KeyId
+from orchestratord.store.port import StaleWriteError
+from orchestratord.store.rows import AttemptRow, AttemptStatus, EventRow, JobRow, KeyRow, UsageRow
+from orchestratord.store.writes import (
+    ATTEMPT_STATUS_AT_END,
+    AdmitJob,
+    AppendEvents,
+    FinishJob,
+    MarkDispatched,
+    MarkRequeued,
+    MarkRunning,
+    Purge,
+    PutKey,
+    RecordUsage,
+    RequestCancel,
+    RevokeKey,
+    Write,
+)
+
+__all__ = ["MemoryTables"]
+
+
+def _stale(what: str) -> StaleWriteError:
+    return StaleWriteError(Refusal(Code.CONFLICT, f"the stored row disagrees: {what}"))
+
+
+def _taken(what: str) -> DataError:
+    return DataError(Refusal(Code.CONFLICT, f"the store refused a write: {what} exists"))
+
+
+class MemoryTables:
+    """Rows by their keys; the events of a job stand in its list at their number less one."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[JobId, JobRow] = {}
+        self.attempts: dict[JobId, list[AttemptRow]] = {}
+        self.events: dict[JobId, list[EventRow]] = {}
+        self.usage: dict[JobId, UsageRow] = {}
+        self.keys: dict[KeyId, KeyRow] = {}
+        self._table: dict[type[Write], Callable[[Any], int]] = {
+            AdmitJob: self._admit,
+            AppendEvents: self._append,
+            MarkDispatched: self._dispatched,
+            MarkRunning: self._running,
+            MarkRequeued: self._requeued,
+            RequestCancel: self._cancel,
+            FinishJob: self._finish,
+            PutKey: self._put_key,
+            RevokeKey: self._revoke_key,
+            RecordUsage: self._record_usage,
+            Purge: self._purge,
+        }
+
+    def perform(self, write: Write) -> int:
+        """Apply one write, or raise and change nothing."""
+        return self._table[type(write)](write)
+
+    @staticmethod
+    def without_texts(job: JobRow) -> JobRow:
+        """The job as a page shows it."""
+        return replace(job, request_json=None, output=None)
+
+    def _admit(self, write: AdmitJob) -> int:
+        job = write.job
+        if job.id in self.jobs:
+            raise _taken(job.id)
+        self.jobs[job.id] = JobRow(
+            id=job.id,
+            key_id=job.key_id,
+            model=job.model,
+            task=job.task,
+            priority=job.priority,
+            status=JobStatus.QUEUED,
+            attempt=0,
+            request_json=job.request_json,
+            request_hash=job.request_hash,
+            seed=job.seed,
+            session_id=job.session_id,
+            metadata_json=job.metadata_json,
+            spec_json=job.spec_json,
+            cancel_on_disconnect=job.cancel_on_disconnect,
+            created_at_ms=job.created_at_ms,
+            deadline_at_ms=job.deadline_at_ms,
+        )
+        self.attempts[job.id] = []
+        self.events[job.id] = [write.queued_event]
+        return 1
+
+    def _append(self, write: AppendEvents) -> int:
+        self._check_events(write.events)
+        self._append_all(write.events)
+        return len(write.events)
+
+    def _dispatched(self, write: MarkDispatched) -> int:
+        job = self._expect(write.job_id, write.attempt - 1, JobStatus.QUEUED)
+        self.jobs[job.id] = replace(
+            job,
+            status=JobStatus.DISPATCHED,
+            attempt=write.attempt,
+            pool_id=write.pool_id,
+            worker_id=write.worker_id,
+            worker_name=write.worker_name,
+        )
+        self.attempts[job.id].append(
+            AttemptRow(
+                job_id=job.id,
+                attempt=write.attempt,
+                pool_id=write.pool_id,
+                worker_id=write.worker_id,
+                worker_name=write.worker_name,
+                status="running",
+                started_at_ms=write.at_ms,
+            )
+        )
+        return 1
+
+    def _running(self, write: MarkRunning) -> int:
+        job = self._expect(write.job_id, write.attempt, JobStatus.DISPATCHED)
+        self._check_events(write.events)
+        started = write.at_ms if job.started_at_ms is None else job.started_at_ms
+        self.jobs[job.id] = replace(job, status=JobStatus.RUNNING, started_at_ms=started)
+        self._append_all(write.events)
+        return 1
+
+    def _requeued(self, write: MarkRequeued) -> int:
+        job = self._expect(write.job_id, write.attempt, JobStatus.DISPATCHED, JobStatus.RUNNING)
+        self._check_events(write.events)
+        self.jobs[job.id] = replace(job, status=JobStatus.QUEUED)
+        self._end_attempt(write, "broken", write.reason, write.tokens)
+        self._append_all(write.events)
+        return 1
+
+    def _cancel(self, write: RequestCancel) -> int:
+        job = self.jobs.get(write.job_id)
+        if job is None or job.ended_at_ms is not None or job.cancel_requested_at_ms is not None:
+            return 0
+        self.jobs[job.id] = replace(job, cancel_requested_at_ms=write.at_ms)
+        return 1
+
+    def _finish(self, write: FinishJob) -> int:
+        self._check_events(write.final_events)
+        job = self._expect(
+            write.job_id,
+            write.attempt,
+            JobStatus.QUEUED,
+            JobStatus.DISPATCHED,
+            JobStatus.RUNNING,
+        )
+        if write.usage is not None:
+            self._record_usage(RecordUsage(write.usage))
+        self.jobs[job.id] = replace(
+            job,
+            status=write.status,
+            ended_at_ms=write.at_ms,
+            error_code=write.code,
+            error_message=write.message,
+            stop_reason=write.stop_reason,
+            tokens_out=write.tokens_out,
+            usage_json=write.usage_json,
+            timings_json=write.timings_json,
+            output=write.output,
+            request_json=None if write.deletes_request else job.request_json,
+        )
+        status = ATTEMPT_STATUS_AT_END[write.status]
+        self._end_attempt(write, status, write.code, write.tokens_out)
+        self._append_all(write.final_events)
+        return 1
+
+    def _put_key(self, write: PutKey) -> int:
+        key = write.key
+        if any(other.hash == key.hash and other.id != key.id for other in self.keys.values()):
+            raise _taken("a key of this hash")
+        self.keys[key.id] = key
+        return 1
+
+    def _revoke_key(self, write: RevokeKey) -> int:
+        key = self.keys.get(write.key_id)
+        if key is None or key.revoked_at_ms is not None:
+            return 0
+        self.keys[key.id] = replace(key, revoked_at_ms=write.at_ms)
+        return 1
+
+    def _record_usage(self, write: RecordUsage) -> int:
+        if write.usage.job_id in self.usage:
+            raise _taken(f"usage of {write.usage.job_id}")
+        self.usage[write.usage.job_id] = write.usage
+        return 1
+
+    def _purge(self, write: Purge) -> int:
+        ended = [
+            (job.ended_at_ms, job.id)
+            for job in self.jobs.values()
+            if job.ended_at_ms is not None and job.ended_at_ms < write.before_ms
+        ]
+        gone = sorted(ended)[: write.limit]
+        for _, job_id in gone:
+            del self.jobs[job_id], self.attempts[job_id], self.events[job_id]
+        return len(gone)
+
+    def _expect(self, job_id: JobId, attempt: int, *statuses: JobStatus) -> JobRow:
+        job = self.jobs.get(job_id)
+        if job is None or job.attempt != attempt or job.status not in statuses:
+            raise _stale(f"{job_id}, attempt {attempt}")
+        return job
+
+    def _check_events(self, events: tuple[EventRow, ...]) -> None:
+        next_seq: dict[JobId, int] = {}
+        for event in events:
+            job = self.jobs.get(event.job_id)
+            if job is None or job.ended_at_ms is not None:
+                raise _stale(f"{event.job_id} takes no event now")
+            expected = next_seq.get(job.id, len(self.events[job.id]) + 1)
+            if event.seq != expected:
+                raise _stale(f"{event.job_id} takes event {expected}, not {event.seq}")
+            next_seq[job.id] = expected + 1
+
+    def _append_all(self, events: tuple[EventRow, ...]) -> None:
+        for event in events:
+            self.events[event.job_id].append(event)
+
+    def _end_attempt(
+        self,
+        write: MarkRequeued | FinishJob,
+        status: AttemptStatus,
+        reason: str | None,
+        tokens: int,
+    ) -> None:
+        attempts = self.attempts[write.job_id]
+        if attempts and attempts[-1].status == "running":
+            attempts[-1] = replace(
+                attempts[-1],
+                status=status,
+                reason=reason,
+                message=write.message,
+                tokens=tokens,
+                ended_at_ms=write.at_ms,
+            )

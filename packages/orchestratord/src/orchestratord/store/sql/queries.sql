@@ -1,0 +1,161 @@
+-- Every statement of the store. A header names it; ?1 is the first parameter.
+
+-- name: insert_job
+INSERT INTO jobs (
+    id, key_id, model, task, priority, status, attempt, request_hash, seed, session_id,
+    metadata_json, spec_json, cancel_on_disconnect, created_at_ms, deadline_at_ms
+) VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13);
+
+-- name: insert_request
+INSERT INTO requests (job_id, request_json) VALUES (?1, ?2);
+
+-- name: insert_first_event
+INSERT INTO events (job_id, seq, kind, data) VALUES (?1, 1, ?2, ?3);
+
+-- An event joins only an unfinished job and only behind the last one: no hole, nothing after the end.
+-- name: append_event
+INSERT INTO events (job_id, seq, kind, data)
+SELECT ?1, ?2, ?3, ?4
+WHERE
+    ?2 = 1 + (SELECT COALESCE(MAX(seq), 0) FROM events WHERE job_id = ?1)
+    AND EXISTS (SELECT 1 FROM jobs WHERE id = ?1 AND ended_at_ms IS NULL);
+
+-- name: mark_dispatched
+UPDATE jobs SET status = 'dispatched', attempt = ?2
+WHERE id = ?1 AND attempt = ?2 - 1 AND status = 'queued';
+
+-- name: insert_attempt
+INSERT INTO attempts (job_id, attempt, pool_id, worker_id, worker_name, status, started_at_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6);
+
+-- name: mark_running
+UPDATE jobs SET status = 'running', started_at_ms = COALESCE(started_at_ms, ?3)
+WHERE id = ?1 AND attempt = ?2 AND status = 'dispatched';
+
+-- name: mark_requeued
+UPDATE jobs SET status = 'queued'
+WHERE id = ?1 AND attempt = ?2 AND status IN ('dispatched', 'running');
+
+-- name: end_attempt
+UPDATE attempts SET status = ?3, reason = ?4, message = ?5, tokens = ?6, ended_at_ms = ?7
+WHERE job_id = ?1 AND attempt = ?2 AND status = 'running';
+
+-- name: request_cancel
+UPDATE jobs SET cancel_requested_at_ms = ?2
+WHERE id = ?1 AND ended_at_ms IS NULL AND cancel_requested_at_ms IS NULL;
+
+-- name: finish_job
+UPDATE jobs SET
+    status = ?3, ended_at_ms = ?4, error_code = ?5, error_message = ?6, stop_reason = ?7,
+    tokens_out = ?8, usage_json = ?9, timings_json = ?10, output = ?11
+WHERE id = ?1 AND attempt = ?2 AND ended_at_ms IS NULL;
+
+-- name: delete_request
+DELETE FROM requests WHERE job_id = ?1;
+
+-- name: insert_usage
+INSERT INTO usage (
+    job_id, key_id, model, task, status, durable, prompt_tokens, completion_tokens, attempts,
+    workers_json, created_at_ms, ended_at_ms
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: put_key
+INSERT INTO keys (id, name, hash, scopes_json, created_at_ms, expires_at_ms, revoked_at_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET
+    name = excluded.name, hash = excluded.hash, scopes_json = excluded.scopes_json,
+    created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms,
+    revoked_at_ms = excluded.revoked_at_ms;
+
+-- name: revoke_key
+UPDATE keys SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL;
+
+-- name: purge
+DELETE FROM jobs WHERE id IN (
+    SELECT id FROM jobs
+    WHERE ended_at_ms IS NOT NULL AND ended_at_ms < ?1
+    ORDER BY ended_at_ms
+    LIMIT ?2
+);
+
+-- name: job
+SELECT jobs.*, requests.request_json, attempts.pool_id, attempts.worker_id, attempts.worker_name
+FROM jobs
+LEFT JOIN requests ON requests.job_id = jobs.id
+LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.attempt = jobs.attempt
+WHERE jobs.id = ?1 AND (?2 IS NULL OR jobs.key_id = ?2);
+
+-- name: attempts
+SELECT * FROM attempts WHERE job_id = ?1 ORDER BY attempt;
+
+-- name: events_after
+SELECT job_id, seq, kind, data FROM events WHERE job_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3;
+
+-- name: last_seq
+SELECT COALESCE(MAX(seq), 0) AS seq FROM events WHERE job_id = ?1;
+
+-- name: list_jobs
+SELECT * FROM job_summaries
+WHERE id IN (
+    SELECT id FROM jobs
+    WHERE
+        (?1 IS NULL OR status = ?1)
+        AND (?2 IS NULL OR model = ?2)
+        AND (?3 IS NULL OR priority = ?3)
+        AND (?4 IS NULL OR key_id = ?4)
+        AND (?5 IS NULL OR id < ?5)
+    ORDER BY id DESC
+    LIMIT ?6
+)
+ORDER BY id DESC;
+
+-- The same page for an unfinished status: it walks the small index of unfinished jobs.
+-- name: list_active_jobs
+SELECT * FROM job_summaries
+WHERE id IN (
+    SELECT id FROM jobs INDEXED BY jobs_active
+    WHERE
+        ended_at_ms IS NULL
+        AND status = ?1
+        AND (?2 IS NULL OR model = ?2)
+        AND (?3 IS NULL OR priority = ?3)
+        AND (?4 IS NULL OR key_id = ?4)
+        AND (?5 IS NULL OR id < ?5)
+    ORDER BY id DESC
+    LIMIT ?6
+)
+ORDER BY id DESC;
+
+-- The last token or attempt event tells how many tokens of the answer are on disk.
+-- name: restore
+SELECT
+    jobs.*, requests.request_json, attempts.pool_id, attempts.worker_id, attempts.worker_name,
+    (SELECT COALESCE(MAX(seq), 0) FROM events WHERE events.job_id = jobs.id) AS last_seq,
+    progress.kind AS progress_kind, progress.data AS progress_data
+FROM jobs INDEXED BY jobs_active
+LEFT JOIN requests ON requests.job_id = jobs.id
+LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.attempt = jobs.attempt
+LEFT JOIN events AS progress ON progress.job_id = jobs.id AND progress.seq = (
+    SELECT MAX(seq) FROM events WHERE job_id = jobs.id AND kind IN ('token', 'attempt')
+)
+WHERE jobs.ended_at_ms IS NULL
+ORDER BY jobs.priority = 'batch', jobs.created_at_ms, jobs.id;
+
+-- name: keys
+SELECT * FROM keys ORDER BY id;
+
+-- name: usage
+SELECT * FROM usage WHERE job_id = ?1;
+
+-- name: counts
+SELECT status, COUNT(*) AS jobs FROM jobs INDEXED BY jobs_active
+WHERE ended_at_ms IS NULL GROUP BY status
+UNION ALL
+SELECT status, COUNT(*) AS jobs FROM jobs INDEXED BY jobs_ended
+WHERE ended_at_ms IS NOT NULL GROUP BY status;
+
+-- name: shutdown_was_clean
+SELECT clean FROM shutdown WHERE id = 1;
+
+-- name: set_shutdown
+UPDATE shutdown SET clean = ?1 WHERE id = 1;
