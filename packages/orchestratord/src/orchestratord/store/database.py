@@ -78,6 +78,7 @@ def _check_after_crash(connection: sqlite3.Connection, path: Path, sql: Mapping[
         return
     first_fault = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if first_fault != "ok":
+        first_fault = " ".join(first_fault.split())
         text = f"{path} is damaged ({first_fault}): restore a backup or move the file away"
         raise HostError(Refusal(Code.DATA_CORRUPT, text))
 

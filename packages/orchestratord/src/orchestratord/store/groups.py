@@ -30,9 +30,7 @@ class StoreFailedError(Exception):
 class GroupCommit:
     """Group commits on one connection."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, statements: Statements, turn: Lock
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, statements: Statements, turn: Lock) -> None:
         self._connection = connection
         self._turn = turn
         self._execute = connection.cursor().execute
@@ -43,7 +41,7 @@ class GroupCommit:
 
         The caller holds the turn; it is let go while the disk works.
 
-        The first try goes without savepoints, which cost a third of the time of a small write.
+        The first try goes without savepoints, which cost a fifth of the time of a small write.
         When any write fails, the group is rolled back and done again with one around each.
         """
         try:

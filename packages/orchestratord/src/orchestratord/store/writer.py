@@ -96,9 +96,7 @@ class Writer:
             self._watch_progress()
 
     def _watch_progress(self) -> None:
-        self._watch = self._loop.call_later(
-            _STARVED_AFTER_S, self._make_way, self._groups_settled
-        )
+        self._watch = self._loop.call_later(_STARVED_AFTER_S, self._make_way, self._groups_settled)
 
     def _make_way(self, groups_before: int) -> None:
         """Stand aside for a moment when the loop's own work keeps the thread from running.

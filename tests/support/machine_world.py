@@ -1,0 +1,335 @@
+"""A small untidy world around the machine: pools, workers and pumps that act when told to.
+
+It keeps its own books of what was ordered and what ran, and refuses commands that break the rules
+of DESIGN: one terminal transition per job, slots, first come first served, fenced attempts.
+"""
+
+from dataclasses import dataclass, field
+
+from orchestrator_core.contracts.pool import Owner, WorkerReport, WorkerSpec, WorkerStatus
+from orchestrator_core.contracts.tasks import JobStatus, Timings, Usage
+from orchestrator_core.errors import Code
+from orchestrator_core.ids import PoolId, WorkerId
+from orchestrator_core.scheduler import commands as c
+from orchestrator_core.scheduler import events as e
+from orchestrator_core.scheduler.machine import Machine
+from orchestrator_core.testing.facts import job_facts, pool_beat, pool_registered, session_id
+from orchestrator_core.testing.reports import worker_report, worker_spec
+
+POOLS = ("attic", "barn")
+SPECS = (worker_spec("slim", parallel=1), worker_spec("wide", parallel=3))
+ALIVE = {WorkerStatus.STARTING, WorkerStatus.LOADING, WorkerStatus.READY, WorkerStatus.DRAINING}
+
+
+@dataclass
+class FakeWorker:
+    id: str
+    spec: WorkerSpec
+    owner: Owner = Owner.ORCHESTRATOR
+    status: WorkerStatus = WorkerStatus.STARTING
+    error_code: Code | None = None
+
+    def report(self) -> WorkerReport:
+        return worker_report(
+            self.id,
+            spec=self.spec,
+            owner=self.owner,
+            status=self.status,
+            error_code=self.error_code,
+            error_message="it broke" if self.error_code else None,
+        )
+
+
+@dataclass
+class FakePool:
+    name: str
+    up: bool = False
+    session: int = 0
+    workers: dict[str, FakeWorker] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
+    orders: list[c.StartWorker] = field(default_factory=list)
+
+    def start(self, worker_id: str, spec: WorkerSpec) -> None:
+        if worker_id not in self.started:
+            self.started.add(worker_id)
+            self.workers[worker_id] = FakeWorker(worker_id, spec)
+
+    def reports(self) -> list[WorkerReport]:
+        known = (w for w in self.workers.values() if w.id not in self.forgotten)
+        return [worker.report() for worker in known]
+
+
+@dataclass
+class FakeJob:
+    facts: e.JobFacts
+    attempt: int = 0
+    run: c.Dispatch | None = None
+    accepted: bool = False
+    doomed: bool = False
+    finish: c.Finish | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.finish is None and self.run is None
+
+
+class MachineWorld:
+    """Everything the machine cannot see, and its books."""
+
+    def __init__(self) -> None:
+        self.at = 1.0
+        self.nonce = 1
+        self.machine = Machine(nonce=self.nonce, validate=True)
+        self.pools = {name: FakePool(name) for name in POOLS}
+        self.jobs: dict[str, FakeJob] = {}
+        # Workers that lost a connection and were not reported ready since.
+        self.suspects: set[str] = set()
+        # Workers that a person stopped: a restart may find them alive, nothing else may use them.
+        self.dismissed: set[str] = set()
+
+    # What the machine is told and what it answers.
+
+    def post(self, event: e.Event) -> None:
+        for command in self.machine.handle(event):
+            self.perform(command)
+
+    def perform(self, command: c.Command) -> None:
+        match command:
+            case c.Dispatch():
+                self._dispatched(command)
+            case c.CancelAttempt():
+                run = self.jobs[command.job_id].run
+                assert run is not None
+                assert run.attempt == command.attempt
+                self.jobs[command.job_id].run = None
+            case c.Finish():
+                self._finished(command)
+            case c.PersistRequeued():
+                assert self.jobs[command.job_id].waits
+            case c.StartWorker():
+                assert command.revision <= self.machine.wanted(command.pool_id).revision
+                self.pools[command.pool_id].orders.append(command)
+            case c.StopWorker():
+                self._stopped(self.pools[command.pool_id], command.worker_id)
+            case c.PersistDispatched() | c.PersistRunning():
+                assert self.jobs[command.job_id].finish is None
+
+    def _dispatched(self, command: c.Dispatch) -> None:
+        job = self.jobs[command.job_id]
+        assert job.waits
+        assert command.attempt == job.attempt + 1
+        for other in self.jobs.values():
+            rival = other.waits and other.facts.model == job.facts.model
+            if rival and other.facts.pin_pool in (None, command.pool_id):
+                assert _age(job) <= _age(other), f"{command.job_id} overtook {other.facts.id}"
+        assert job.facts.pin_pool in (None, command.pool_id)
+        assert command.worker_id not in self.suspects, f"{command.worker_id} was not confirmed"
+        job.attempt, job.run = command.attempt, command
+        job.accepted = False
+        worker = self.pools[command.pool_id].workers[command.worker_id]
+        job.doomed = worker.status not in ALIVE
+        used = sum(
+            min(other.facts.slots, worker.spec.parallel)
+            for other in self.jobs.values()
+            if other.run is not None and other.run.worker_id == worker.id
+        )
+        assert used <= worker.spec.parallel, f"{worker.id} runs {used} slots"
+
+    def _finished(self, command: c.Finish) -> None:
+        job = self.jobs[command.job_id]
+        assert job.finish is None, f"{command.job_id} ended twice"
+        # A job that ends while its socket is open must have had it closed first.
+        assert job.run is None
+        assert command.attempt == job.attempt
+        assert (command.code is None) == (command.status is JobStatus.COMPLETED)
+        job.finish = command
+
+    def _stopped(self, pool: FakePool, worker_id: WorkerId) -> None:
+        pool.orders = [order for order in pool.orders if order.worker_id != worker_id]
+        if pool.up and worker_id in pool.workers:
+            self.kill_worker(pool.workers[worker_id], WorkerStatus.STOPPED)
+
+    # Clients.
+
+    def submit(self, model: int, pin: int | None, slots: int, deadline_s: float | None) -> None:
+        facts = job_facts(
+            len(self.jobs) + 1,
+            spec=SPECS[model],
+            queued_at=self.at,
+            deadline_at=None if deadline_s is None else self.at + deadline_s,
+            slots=slots,
+            pin_pool=None if pin is None else POOLS[pin],
+        )
+        self.jobs[facts.id] = FakeJob(facts)
+        self.post(e.JobArrived(at=self.at, job=facts))
+
+    def cancel(self, job: FakeJob) -> None:
+        ended = job.finish is not None
+        answer = self.machine.handle(e.CancelRequested(at=self.at, job_id=job.facts.id))
+        assert not (ended and answer)
+        for command in answer:
+            self.perform(command)
+        assert job.finish is not None
+
+    # Time.
+
+    def advance(self, seconds: float) -> None:
+        target = self.at + seconds
+        for _ in range(10_000):
+            due = self.machine.next_alarm_at
+            if due is None or due > target:
+                self.at = target
+                return
+            self.at = max(self.at, due)
+            self.post(e.Tick(at=self.at))
+        raise AssertionError("the alarm never stops ringing")
+
+    # Pools.
+
+    def register(self, pool: FakePool) -> None:
+        pool.up = True
+        pool.session += 1
+        # What was on its way to the old session never arrives.
+        pool.orders.clear()
+        session, reports = pool.session, pool.reports()
+        self.suspects -= pool.workers.keys()
+        self.post(pool_registered(pool.name, at=self.at, session=session, workers=reports))
+        wanted = {worker.worker_id for worker in self.machine.wanted(PoolId(pool.name)).workers}
+        for report in reports:
+            ours = report.owner is Owner.ORCHESTRATOR and report.id not in self.dismissed
+            assert not ours or report.status not in ALIVE or report.id in wanted
+        self._heal(pool)
+
+    def beat(self, pool: FakePool) -> None:
+        pool_id, session = PoolId(pool.name), pool.session
+        if self.machine.beat_refusal(pool_id, session_id(session)) is not None:
+            self.register(pool)
+            return
+        reports = pool.reports()
+        self.suspects -= {r.id for r in reports if r.status is WorkerStatus.READY}
+        self.post(pool_beat(pool.name, at=self.at, session=session, workers=reports))
+        self._heal(pool)
+
+    def _heal(self, pool: FakePool) -> None:
+        wanted = self.machine.wanted(PoolId(pool.name)).workers
+        names = {worker.worker_id for worker in wanted}
+        for worker in wanted:
+            pool.start(worker.worker_id, worker.spec)
+        for worker in pool.workers.values():
+            unwanted = worker.owner is Owner.ORCHESTRATOR and worker.id not in names
+            if unwanted and worker.status in ALIVE:
+                self.kill_worker(worker, WorkerStatus.STOPPED)
+
+    def take_order(self, pool: FakePool, refusal: Code | None) -> None:
+        order = pool.orders.pop(0)
+        if refusal is None and pool.up:
+            pool.start(order.worker_id, order.spec)
+            return
+        fact = e.SpawnRefused(
+            at=self.at,
+            pool_id=order.pool_id,
+            worker_id=order.worker_id,
+            reason=refusal or Code.UNREACHABLE,
+            message="no",
+        )
+        self.post(fact)
+
+    def kill_worker(self, worker: FakeWorker, status: WorkerStatus) -> None:
+        worker.status = status
+        for job in self.jobs.values():
+            if job.run is not None and job.run.worker_id == worker.id:
+                job.doomed = True
+
+    def stop_worker(self, worker: FakeWorker) -> None:
+        self.dismissed.add(worker.id)
+        self.post(e.WorkerStopRequested(at=self.at, worker_id=WorkerId(worker.id)))
+
+    # Pumps.
+
+    def accept(self, job: FakeJob) -> None:
+        job.accepted = True
+        run = self._run(job)
+        self.post(e.AttemptAccepted(at=self.at, job_id=run.job_id, attempt=run.attempt))
+
+    def end(self, job: FakeJob) -> None:
+        run, job.run = self._run(job), None
+        self.post(self.ended_fact(run))
+
+    def ended_fact(self, run: c.Dispatch) -> e.AttemptEnded:
+        return e.AttemptEnded(
+            at=self.at,
+            job_id=run.job_id,
+            attempt=run.attempt,
+            stop_reason="stop",
+            tokens_out=1,
+            usage=Usage(),
+            timings=Timings(),
+        )
+
+    def break_off(self, job: FakeJob, reason: Code, *, retriable: bool) -> None:
+        run, job.run = self._run(job), None
+        if reason in (Code.WORKER_LOST, Code.UNREACHABLE):
+            # No beat of the same moment counts as newer.
+            self.suspects.add(run.worker_id)
+            self.at += 0.001
+        fact = e.AttemptBroken(
+            at=self.at,
+            job_id=run.job_id,
+            attempt=run.attempt,
+            reason=reason,
+            message="it broke",
+            retriable=retriable,
+        )
+        self.post(fact)
+
+    def _run(self, job: FakeJob) -> c.Dispatch:
+        assert job.run is not None
+        return job.run
+
+    # The orchestrator itself.
+
+    def restart(self, *, cancels: bool = False) -> None:
+        """Lose the machine; the rows and the pools stay, every socket is gone."""
+        self.nonce += 1
+        self.machine = Machine(nonce=self.nonce, validate=True)
+        self.suspects.clear()
+        for pool in self.pools.values():
+            pool.orders.clear()
+        for job in sorted(self.jobs.values(), key=_age, reverse=True):
+            was_alive, job.run = job.run is not None, None
+            if job.finish is None:
+                fact = e.JobRestored(
+                    at=self.at,
+                    job=job.facts,
+                    attempt=job.attempt,
+                    was_alive=was_alive,
+                    cancel_requested=cancels and was_alive,
+                )
+                self.post(fact)
+
+    def settle(self) -> None:
+        """Let everything work from now on, until every job has ended."""
+        for _ in range(300):
+            if all(job.finish is not None for job in self.jobs.values()):
+                return
+            for pool in self.pools.values():
+                while pool.orders:
+                    self.take_order(pool, None)
+                for worker in pool.workers.values():
+                    if worker.status in (WorkerStatus.STARTING, WorkerStatus.LOADING):
+                        worker.status = WorkerStatus.READY
+                self.beat(pool)
+            for job in [job for job in self.jobs.values() if job.run is not None]:
+                if job.doomed:
+                    self.break_off(job, Code.WORKER_LOST, retriable=True)
+                else:
+                    self.end(job)
+            self.advance(1.0)
+        stuck = [job.facts.id for job in self.jobs.values() if job.finish is None]
+        story = "\n".join(self.machine.explain(stuck[0]))
+        raise AssertionError(f"{len(stuck)} jobs never ended; the first:\n{story}")
+
+
+def _age(job: FakeJob) -> tuple[float, str]:
+    return job.facts.queued_at, job.facts.id
