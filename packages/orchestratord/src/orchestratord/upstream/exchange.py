@@ -41,6 +41,17 @@ def _socket_options() -> tuple[tuple[int, int, int], ...]:
 _SOCKET_OPTIONS: Final = _socket_options()
 
 
+def _set_up(connection: socket.socket) -> None:
+    """Set the options on the loop's socket."""
+    # uvloop borrows the descriptor anew for each option; the family plays no part in setting one.
+    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, connection.fileno())
+    try:
+        for level, option, value in _SOCKET_OPTIONS:
+            borrowed.setsockopt(level, option, value)
+    finally:
+        borrowed.detach()
+
+
 class FaultKind(StrEnum):
     """What broke an exchange."""
 
@@ -175,9 +186,7 @@ class Exchange(asyncio.Protocol):
             stream.abort()
             return
         self._transport = stream
-        connection = cast("socket.socket", stream.get_extra_info("socket"))
-        for level, option, value in _SOCKET_OPTIONS:
-            connection.setsockopt(level, option, value)
+        _set_up(cast("socket.socket", stream.get_extra_info("socket")))
 
     def data_received(self, data: bytes) -> None:
         """Pass on what one read brought."""
@@ -242,10 +251,13 @@ async def open_exchange(
     request: bytes,
     receiver: Receiver,
     *,
-    connect_timeout_s: float,
+    connect_timeout_s: float | None,
     limits: ResponseLimits = ResponseLimits(),  # noqa: B008  A frozen record of numbers.
 ) -> Exchange | Fault:
-    """Connect and send; a Fault means that the receiver was and will not be called."""
+    """Connect and send; a Fault means that the receiver was and will not be called.
+
+    Without a connect timeout the caller's own deadline has to end the wait.
+    """
     loop = asyncio.get_running_loop()
     exchange = Exchange(loop, receiver, limits)
     host, port = address
@@ -254,8 +266,8 @@ async def open_exchange(
             await loop.create_connection(lambda: exchange, host, port)
     except TimeoutError:
         exchange.abort()
-        message = f"no connection to the worker within {connect_timeout_s:g} s"
-        return Fault(FaultKind.CONNECT, message)
+        waited = "in time" if connect_timeout_s is None else f"within {connect_timeout_s:g} s"
+        return Fault(FaultKind.CONNECT, f"no connection to the worker {waited}")
     except (OSError, ValueError, OverflowError) as exc:
         exchange.abort()
         return Fault(FaultKind.CONNECT, f"no connection to the worker: {exc}")

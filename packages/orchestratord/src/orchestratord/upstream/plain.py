@@ -6,14 +6,11 @@ Streams do not come through here; they go from an exchange straight to their pum
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from orchestratord.upstream.exchange import Exchange, Fault, FaultKind, open_exchange
 from orchestratord.upstream.request import Address, build_request, host_header
 
 __all__ = ["Reply", "call"]
-
-_CONNECT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +83,8 @@ async def call(
     opened: Exchange | Fault | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            opened = await open_exchange(
-                address,
-                request,
-                _Collector(limit_bytes, done),
-                connect_timeout_s=min(timeout_s, _CONNECT_TIMEOUT_S),
-            )
+            collector = _Collector(limit_bytes, done)
+            opened = await open_exchange(address, request, collector, connect_timeout_s=None)
             return opened if isinstance(opened, Fault) else await done
     except TimeoutError:
         return Fault(FaultKind.TIMEOUT, f"no whole answer from the worker within {timeout_s:g} s")

@@ -1,0 +1,1 @@
+"""Server-sent events without input or output: the codec and the splitter of the hot path."""
