@@ -140,6 +140,8 @@ class PoolRegistered:
     workers: tuple[WorkerReport, ...]
     models: tuple[ModelReport, ...]
     engines: tuple[str, ...]
+    endpoint: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

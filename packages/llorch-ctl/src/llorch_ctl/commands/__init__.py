@@ -1,0 +1,1 @@
+"""One module per noun; each parses its options, makes a call and shows the answer."""

@@ -1,0 +1,1 @@
+"""This installation: how it is reached, brought up and taken down."""

@@ -1,0 +1,61 @@
+"""The llorch command: the table of its commands, and nothing that takes time to import."""
+
+from typing import Final
+
+import click
+
+from llorch_ctl.settings import CliSettings, crash_policy
+from orchestrator_core.console.lazy_group import Lazy, ProgramGroup
+
+__all__ = ["cli", "main"]
+
+_HELP: Final = """Make one LLM endpoint out of every machine you own.
+
+llorch starts the orchestrator, hands in jobs and shows what runs where. Data goes to stdout,
+everything else to stderr, so every command can be used in a script.
+"""
+
+_EPILOG: Final = """\b
+Begin on one machine:
+  llorch up
+  llorch jobs submit --model tiny-chat --prompt "What is a worker?"
+  llorch down
+
+\b
+Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 not found, 4 refused, 5 unreachable,
+124 timeout, 130 interrupted.
+"""
+
+_COMMANDS: Final = {
+    "up": Lazy("llorch_ctl.commands.up:up", "Start everything on this machine and print its key."),
+    "down": Lazy("llorch_ctl.commands.up:down", "Stop everything on this machine."),
+    "orchestrator": Lazy(
+        "llorch_ctl.commands.orchestrator:orchestrator", "Start, stop and watch orchestratord."
+    ),
+    "jobs": Lazy("llorch_ctl.commands.jobs:jobs", "Submit, list, show and cancel jobs."),
+    "pool": Lazy("llorch_ctl.commands.pool:pool", "Show the hosts and their workers."),
+}
+
+
+@click.pass_context
+def _prepare(ctx: click.Context) -> None:
+    ctx.obj = CliSettings.from_environment()
+
+
+cli = click.version_option(
+    package_name="llorch-ctl", prog_name="llorch", message="%(prog)s %(version)s"
+)(
+    ProgramGroup(
+        "llorch",
+        lazy=_COMMANDS,
+        help=_HELP,
+        epilog=_EPILOG,
+        crash_policy=crash_policy,
+        callback=_prepare,
+    )
+)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli(prog_name="llorch")

@@ -1,0 +1,195 @@
+"""The two ways to call a daemon: HttpCaller blocks (commands), AsyncHttpCaller awaits (daemons).
+
+Both send the key as a bearer token, ignore proxy variables, and raise only errors of the tree.
+"""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from orchestrator_core.clients.replies import Peer, read_reply, unreachable
+from orchestrator_core.errors import Code, Refusal, RequestError
+
+__all__ = ["AsyncHttpCaller", "HttpCaller", "Query"]
+
+M = TypeVar("M", bound=BaseModel)
+Query = Mapping[str, str | int | None]
+
+_CONNECT_TIMEOUT_S: Final = 5.0
+# Servers close idle connections after 5 s: keeping ours shorter avoids writing into a closed one.
+_LIMITS: Final = httpx.Limits(keepalive_expiry=2.0)
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()):
+        raise RequestError(Refusal(Code.BAD_KEY, "the key holds characters that no key has"))
+    return {"authorization": f"Bearer {key}"}
+
+
+def _timeout(timeout_s: float) -> httpx.Timeout:
+    return httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S))
+
+
+def _given(query: Query | None) -> dict[str, str | int]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _body(body: BaseModel | None) -> bytes | None:
+    return body.model_dump_json(exclude_none=True).encode("utf-8") if body is not None else None
+
+
+def _request_headers(body: BaseModel | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+    kind = {"content-type": "application/json"} if body is not None else {}
+    return {**kind, **(headers or {})}
+
+
+class HttpCaller:
+    """A blocking caller of one daemon; close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        key: str | None,
+        *,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.peer = peer
+        try:
+            self._client = httpx.Client(
+                base_url=peer.url,
+                headers=_headers(key),
+                timeout=_timeout(timeout_s),
+                trust_env=False,
+                transport=transport,
+            )
+        except httpx.InvalidURL as error:
+            raise unreachable(peer, error) from error
+
+    @property
+    def client(self) -> httpx.Client:
+        """The open httpx client, for calls that stream."""
+        return self._client
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        reply: type[M],
+        *,
+        body: BaseModel | None = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> M:
+        """Make one call and read its answer."""
+        return read_reply(
+            self.peer,
+            self.send(method, path, body=body, query=query, headers=headers, timeout_s=timeout_s),
+            reply,
+        )
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | None = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> httpx.Response:
+        """Make one call and hand back whatever was answered."""
+        try:
+            return self._client.request(
+                method,
+                path,
+                content=_body(body),
+                params=_given(query),
+                headers=_request_headers(body, headers),
+                timeout=_timeout(timeout_s) if timeout_s else httpx.USE_CLIENT_DEFAULT,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise unreachable(self.peer, error) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncHttpCaller:
+    """An awaiting caller of one daemon; close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        key: str | None,
+        *,
+        timeout_s: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.peer = peer
+        try:
+            self._client = httpx.AsyncClient(
+                base_url=peer.url,
+                headers=_headers(key),
+                timeout=_timeout(timeout_s),
+                limits=_LIMITS,
+                trust_env=False,
+                transport=transport,
+            )
+        except httpx.InvalidURL as error:
+            raise unreachable(peer, error) from error
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        reply: type[M],
+        *,
+        body: BaseModel | None = None,
+        timeout_s: float | None = None,
+    ) -> M:
+        """Make one call and read its answer."""
+        try:
+            response = await self._client.request(
+                method,
+                path,
+                content=_body(body),
+                headers=_request_headers(body, None),
+                timeout=_timeout(timeout_s) if timeout_s else httpx.USE_CLIENT_DEFAULT,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise unreachable(self.peer, error) from error
+        return read_reply(self.peer, response, reply)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,105 @@
+"""Typed calls to pool-managerd: PoolClient for commands, AsyncPoolClient for orchestratord."""
+
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+
+from orchestrator_core.clients.http import AsyncHttpCaller, HttpCaller
+from orchestrator_core.clients.replies import Peer
+from orchestrator_core.contracts.base import Fact
+from orchestrator_core.contracts.control import Health
+from orchestrator_core.contracts.pool import (
+    DeviceReport,
+    PoolStatusView,
+    SpawnRequest,
+    StopRequest,
+    WorkerList,
+    WorkerReport,
+)
+
+__all__ = ["START_COMMAND", "AsyncPoolClient", "PoolClient"]
+
+START_COMMAND: Final = "llorch-pool daemon start"
+
+_NAME: Final = "pool-managerd"
+# A stop answers when the worker is gone: grace for TERM, then the KILL and the reaping.
+_STOP_MARGIN_S: Final = 15.0
+
+
+class _DeviceList(Fact):
+    items: list[DeviceReport]
+
+
+class PoolClient(HttpCaller):
+    """What a person or a script asks of the pool of a host."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        peer = Peer(_NAME, url, START_COMMAND)
+        super().__init__(peer, key, timeout_s=timeout_s, transport=transport)
+
+    def health(self) -> Health:
+        """Ask whether the daemon answers."""
+        return self.call("GET", "/health", Health)
+
+    def status(self) -> PoolStatusView:
+        """Read the pool's own summary."""
+        return self.call("GET", "/status", PoolStatusView)
+
+    def devices(self) -> list[DeviceReport]:
+        """Read what the host computes with."""
+        return self.call("GET", "/devices", _DeviceList).items
+
+    def workers(self) -> WorkerList:
+        """Read all workers of the pool."""
+        return self.call("GET", "/workers", WorkerList)
+
+    def spawn(self, order: SpawnRequest) -> WorkerReport:
+        """Order a worker; it is starting when this returns."""
+        return self.call("POST", "/workers/spawn", WorkerReport, body=order)
+
+    def stop(self, worker: str, order: StopRequest | None = None) -> WorkerReport:
+        """Stop a worker by id or name; it is gone when this returns."""
+        order = order or StopRequest()
+        timeout_s = order.grace_s + _STOP_MARGIN_S
+        return self.call("POST", _stop_path(worker), WorkerReport, body=order, timeout_s=timeout_s)
+
+
+class AsyncPoolClient(AsyncHttpCaller):
+    """What the orchestrator orders a pool to do at once, between two heartbeats."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        timeout_s: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        peer = Peer(_NAME, url, START_COMMAND)
+        super().__init__(peer, key, timeout_s=timeout_s, transport=transport)
+
+    async def status(self) -> PoolStatusView:
+        """Read the pool's own summary."""
+        return await self.call("GET", "/status", PoolStatusView)
+
+    async def spawn(self, order: SpawnRequest) -> WorkerReport:
+        """Order a worker; it is starting when this returns."""
+        return await self.call("POST", "/workers/spawn", WorkerReport, body=order)
+
+    async def stop(self, worker: str, order: StopRequest) -> WorkerReport:
+        """Stop a worker by id or name; it is gone when this returns."""
+        timeout_s = order.grace_s + _STOP_MARGIN_S
+        path = _stop_path(worker)
+        return await self.call("POST", path, WorkerReport, body=order, timeout_s=timeout_s)
+
+
+def _stop_path(worker: str) -> str:
+    return f"/workers/{quote(worker, safe='')}/stop"

@@ -1,0 +1,1 @@
+"""What is known of pools and workers, folded from what pools report."""

@@ -1,0 +1,1 @@
+"""Where an installation keeps its files, and how its settings are read."""

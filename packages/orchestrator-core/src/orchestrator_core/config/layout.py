@@ -1,0 +1,115 @@
+"""Decides where an installation keeps its files: one folder by LLORCH_HOME, else the XDG folders.
+
+Every path that more than one program knows is a property here, and nowhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["ORCHESTRATORD", "POOL_MANAGERD", "Layout"]
+
+ORCHESTRATORD: Final = "orchestratord"
+POOL_MANAGERD: Final = "pool-managerd"
+
+_FOLDER: Final = "llorch"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The four roots of one installation; several of them live side by side on one machine."""
+
+    config: Path
+    data: Path
+    state: Path
+    cache: Path
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Layout":
+        """Read the roots from an environment; nothing is created."""
+        home = env.get("LLORCH_HOME")
+        if home:
+            root = Path(home).expanduser().absolute()
+            return cls(root / "config", root / "data", root / "state", root / "cache")
+        user = Path(env["HOME"]) if env.get("HOME") else Path.home()
+        return cls(
+            config=_xdg(env, "XDG_CONFIG_HOME", user / ".config"),
+            data=_xdg(env, "XDG_DATA_HOME", user / ".local/share"),
+            state=_xdg(env, "XDG_STATE_HOME", user / ".local/state"),
+            cache=_xdg(env, "XDG_CACHE_HOME", user / ".cache"),
+        )
+
+    @property
+    def run_folder(self) -> Path:
+        """Run files of the daemons."""
+        return self.state / "run"
+
+    @property
+    def log_folder(self) -> Path:
+        """What daemons write to stdout and stderr."""
+        return self.state / "log"
+
+    def log_file(self, daemon: str) -> Path:
+        """The log of one daemon."""
+        return self.log_folder / f"{daemon}.log"
+
+    def config_file(self, name: str) -> Path:
+        """The settings file of `orchestrator`, `pool` or `llorch`."""
+        return self.config / f"{name}.toml"
+
+    @property
+    def admin_key(self) -> Path:
+        """The key that the first start of orchestratord makes for this user."""
+        return self.state / "admin.key"
+
+    @property
+    def local_pool_key(self) -> Path:
+        """The key by which the pool of this machine registers."""
+        return self.state / "local-pool.key"
+
+    @property
+    def orchestrator_folder(self) -> Path:
+        """Everything orchestratord must not lose."""
+        return self.data / "orchestrator"
+
+    @property
+    def database(self) -> Path:
+        """The jobs, their events and the keys."""
+        return self.orchestrator_folder / "orchestrator.db"
+
+    @property
+    def orchestrator_lock(self) -> Path:
+        """Held by orchestratord for life: one daemon per database."""
+        return self.orchestrator_folder / "orchestrator.lock"
+
+    @property
+    def pool_folder(self) -> Path:
+        """What a pool remembers of its workers."""
+        return self.state / "pool"
+
+    @property
+    def pool_lock(self) -> Path:
+        """Held by pool-managerd for life and by a direct command for one act."""
+        return self.pool_folder / "pool.lock"
+
+    @property
+    def pool_key(self) -> Path:
+        """The key that opens the pool's own API to this user."""
+        return self.pool_folder / "pool.key"
+
+    @property
+    def worker_records(self) -> Path:
+        """One record and one key file per worker."""
+        return self.pool_folder / "workers"
+
+    @property
+    def worker_logs(self) -> Path:
+        """One log per worker."""
+        return self.pool_folder / "logs"
+
+
+def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
+    # The XDG specification says that a relative path is invalid and to be ignored.
+    given = Path(env.get(name, ""))
+    return (given if given.is_absolute() else default) / _FOLDER

@@ -1,0 +1,1 @@
+"""What both command-line programs share: groups, options, rendering, exit codes, daemons."""

@@ -1,0 +1,71 @@
+"""Finds a daemon and the key that opens it.
+
+Address: flag, URL variable, run file of a live process, bind variable unless port 0, default.
+Key: LLORCH_API_KEY, else this installation's key file, which only this machine ever gets.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from orchestrator_core.config.layout import Layout
+from orchestrator_core.console.programs import DaemonProgram
+from orchestrator_core.errors import Code, Refusal, RequestError
+from orchestrator_core.platforms import runfiles, select
+from orchestrator_core.platforms.sockets import parse_bind
+
+__all__ = ["find_url", "key_for"]
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to call, not to bind.
+
+
+def find_url(
+    program: DaemonProgram, *, flag: str | None, env: Mapping[str, str], layout: Layout
+) -> str:
+    """Tell where a daemon should answer; whether it does, the call will show."""
+    named = flag or env.get(program.url_variable)
+    if named:
+        if urlsplit(named).scheme not in ("http", "https") or not urlsplit(named).hostname:
+            source = "--url" if flag else program.url_variable
+            text = f'{source}: "{named}" is not a URL like http://{program.bind_default}'
+            raise RequestError(Refusal(Code.INVALID_REQUEST, text))
+        return named.rstrip("/")
+    run = runfiles.read_live(layout.run_folder, program.name, select.current())
+    if run is not None:
+        return run.url.rstrip("/")
+    return _from_bind(env.get(program.bind_variable)) or f"http://{program.bind_default}"
+
+
+def key_for(url: str, *, env: Mapping[str, str], key_file: Path) -> str | None:
+    """Tell the key for an address; None lets the daemon itself say that one is missing."""
+    key = env.get("LLORCH_API_KEY")
+    if key:
+        return key.strip()
+    # The key in the file opens everything here: it must not be told to another machine.
+    if not _is_loopback(urlsplit(url).hostname or ""):
+        return None
+    try:
+        return key_file.read_text("utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        text = f"cannot read the key in {key_file}: {error.strerror}"
+        raise RequestError(Refusal(Code.NO_KEY, text)) from error
+
+
+def _from_bind(bind: str | None) -> str | None:
+    address = parse_bind(bind) if bind else None
+    if address is None or isinstance(address, Refusal) or address[1] == 0:
+        return None
+    host = _WILDCARDS.get(address[0], address[0])
+    return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,71 @@
+"""Ends a command with one line and the exit code of the error table, never with a traceback.
+
+What nobody foresaw is written to a crash log; LLORCH_DEBUG=1 shows it on the terminal as well.
+"""
+
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import click
+
+from orchestrator_core.errors import Exit, LlorchError
+
+__all__ = ["CrashPolicy", "complain", "ended_by"]
+
+
+@dataclass(frozen=True, slots=True)
+class CrashPolicy:
+    """Where the traceback of a defect goes."""
+
+    log: Path
+    show: bool
+
+
+def complain(error: LlorchError) -> int:
+    """Print the one line of an expected failure and tell its exit code."""
+    refusal = error.refusal
+    click.echo(f"error: {refusal.message} ({refusal.code})", err=True)
+    lines = refusal.details.get("log_lines")
+    if isinstance(lines, list):
+        for line in cast("list[object]", lines):
+            click.echo(f"  {line}", err=True)
+    if refusal.outcome.exit_code is Exit.CONFIG:
+        # 78 tells a service manager not to restart a daemon; a person's command has just failed.
+        return Exit.FAILURE
+    return refusal.outcome.exit_code
+
+
+def ended_by(run: Callable[[], object], policy: Callable[[], CrashPolicy]) -> int:
+    """Run a command and tell the exit code of whatever came of it; click's own errors pass."""
+    try:
+        result = run()
+    except LlorchError as error:
+        return complain(error)
+    except (KeyboardInterrupt, click.Abort):
+        return Exit.INTERRUPTED
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost edge: a defect ends in one line.
+        return _crashed(error, policy())
+    return result if isinstance(result, int) else Exit.OK
+
+
+def _crashed(error: Exception, policy: CrashPolicy) -> int:
+    text = "".join(traceback.format_exception(error))
+    where = f"the traceback is in {policy.log}"
+    try:
+        policy.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = os.open(policy.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with open(log, "a", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor, not a path
+            stream.write(text + "\n")
+    except OSError:
+        where = "LLORCH_DEBUG=1 shows the traceback"
+    reason = str(error).partition("\n")[0]
+    click.echo(f"error: {type(error).__name__}: {reason}; {where} (INTERNAL)", err=True)
+    if policy.show:
+        click.echo(text, err=True)
+    return Exit.FAILURE

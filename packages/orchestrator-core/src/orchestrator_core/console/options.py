@@ -1,0 +1,52 @@
+"""Options that mean the same in every command of both programs."""
+
+import functools
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from orchestrator_core.console.render import Format, Output
+
+__all__ = ["orchestrator_url", "output_options", "pool_url"]
+
+R = TypeVar("R")
+
+
+def output_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add --format, --quiet and --no-color; the command gets them as `out`."""
+
+    @click.option(
+        "--format",
+        "shape",
+        type=click.Choice([shape.value for shape in Format]),
+        default=Format.TABLE.value,
+        show_default=True,
+        help="How data is shown on stdout.",
+    )
+    @click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors.")
+    @click.option("--no-color", is_flag=True, help="Plain text; NO_COLOR does the same.")
+    @functools.wraps(function)
+    def call(*args: object, shape: str, quiet: bool, no_color: bool, **kwargs: object) -> R:
+        out = Output(Format(shape), quiet=quiet, no_color=no_color)
+        return function(*args, out=out, **kwargs)
+
+    return call
+
+
+def orchestrator_url(function: Callable[..., R]) -> Callable[..., R]:
+    """Add --url of orchestratord."""
+    return click.option(
+        "--url",
+        metavar="URL",
+        help="Address of orchestratord; else LLORCH_ORCHESTRATOR_URL, else the running one.",
+    )(function)
+
+
+def pool_url(function: Callable[..., R]) -> Callable[..., R]:
+    """Add --url of pool-managerd."""
+    return click.option(
+        "--url",
+        metavar="URL",
+        help="Address of pool-managerd; else LLORCH_POOL_URL, else the running one.",
+    )(function)

@@ -1,0 +1,1 @@
+"""What the operating system knows about processes, ports and files."""

@@ -1,0 +1,43 @@
+"""Starts programs that outlive us: own session, nothing on stdin, output appended to a file."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator_core.platforms import files
+
+__all__ = ["let_go", "start"]
+
+
+def start(
+    argv: Sequence[str], *, log_path: Path, env: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in its own session with exactly this environment.
+
+    A long-lived parent keeps the result and calls poll() when the exit watch fires, which reaps the
+    child and tells its exit code; a parent that ends first calls let_go().
+    """
+    files.ensure_folder(log_path.parent)
+    # Appending keeps two writers apart and survives a truncation of the file by a person.
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(env),
+            cwd=cwd,
+            close_fds=True,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+def let_go(process: subprocess.Popen[bytes]) -> None:
+    """Say that this process will end before its child and never waits for it."""
+    # A Popen without a return code complains when it is dropped; init reaps this child instead.
+    if process.poll() is None:
+        process.returncode = 0

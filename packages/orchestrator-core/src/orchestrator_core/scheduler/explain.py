@@ -1,0 +1,89 @@
+"""Answers "why is my job waiting?" from the state as it is now, then tells the job's story."""
+
+from collections.abc import Iterator
+
+from orchestrator_core.cluster.workers import COMING, WorkerRecord
+from orchestrator_core.contracts.tasks import JobStatus
+from orchestrator_core.ids import JobId
+from orchestrator_core.jobs.notes import tell
+from orchestrator_core.placement.choose import choose_home
+from orchestrator_core.placement.filters import HomeNeed, WorkNeed, worker_refusal
+from orchestrator_core.scheduler.state import JobRecord, MachineState
+from orchestrator_core.units import format_duration
+
+__all__ = ["explain", "position"]
+
+# A service may have a thousand workers; a person reads a few lines.
+_WORKERS_SHOWN = 5
+
+
+def explain(state: MachineState, job_id: JobId) -> list[str]:
+    """The reasons that hold for a live job, newest facts first; empty for one that has ended."""
+    job = state.jobs.get(job_id)
+    if job is None:
+        return []
+    now = _why_waiting(state, job) if job.status is JobStatus.QUEUED else _where(state, job)
+    return [*now, *tell(job.notes)]
+
+
+def position(job: JobRecord) -> int:
+    """The place in the sub-queue, 1 for the next."""
+    facts = job.facts
+    lanes = job.service.lanes.values()
+    return 1 + sum(lane.count_before(facts.queued_at, facts.id) for lane in lanes)
+
+
+def _where(state: MachineState, job: JobRecord) -> list[str]:
+    verb = "was sent to" if job.status is JobStatus.DISPATCHED else "runs on"
+    line = f"attempt {job.attempt} {verb} worker {job.worker_id} on pool {job.pool_id}"
+    if job.tokens:
+        line += f", {job.tokens} tokens so far"
+    if job.worker_id not in state.workers:
+        line += "; the pool is silent, the answer's own connection is what counts"
+    return [line]
+
+
+def _why_waiting(state: MachineState, job: JobRecord) -> Iterator[str]:
+    service, facts = job.service, job.facts
+    place, waiting = position(job), service.waiting
+    yield f"waits at place {place} of {waiting} for {facts.model} ({facts.task})"
+    if facts.pin_pool is not None:
+        yield f"is pinned to pool {facts.pin_pool}"
+    if service.last_failure is not None:
+        failure, tries = service.last_failure, service.failures
+        times = "once" if tries == 1 else f"{tries} times"
+        wait_s = max(0.0, (service.retry_at or state.now) - state.now)
+        retry = "" if service.retry_at is None else f"; next try in {format_duration(wait_s)}"
+        yield f"starting a worker failed {times} ({failure.code}: {failure.message}){retry}"
+    if service.has_supply(facts.pin_pool):
+        yield from _why_not_on_workers(state, job)
+    elif service.retry_at is None:
+        if any(worker.status in COMING for worker in service.workers.values()):
+            yield "another worker of this model is on its way; one is started at a time"
+        else:
+            need = HomeNeed(facts.spec, facts.pin_pool, service.strikes)
+            yield from choose_home(state.pools.values(), need).reasons
+
+
+def _why_not_on_workers(state: MachineState, job: JobRecord) -> Iterator[str]:
+    facts = job.facts
+    workers = [
+        worker
+        for worker in job.service.workers.values()
+        if facts.pin_pool in (None, worker.pool_id)
+    ]
+    workers.sort(key=lambda worker: worker.worker_id)
+    for worker in workers[:_WORKERS_SHOWN]:
+        yield f"worker {worker.worker_id} {_obstacle(state, job, worker)}"
+    if len(workers) > _WORKERS_SHOWN:
+        yield f"and {len(workers) - _WORKERS_SHOWN} more workers cannot take it either"
+
+
+def _obstacle(state: MachineState, job: JobRecord, worker: WorkerRecord) -> str:
+    since = format_duration(max(0.0, state.now - worker.status_since))
+    if worker.report is None:
+        return f"was ordered from pool {worker.pool_id} {since} ago"
+    if worker.status in COMING:
+        return f"has been {worker.status} on pool {worker.pool_id} for {since}"
+    need = WorkNeed(job.facts.slots, job.facts.pin_pool)
+    return worker_refusal(worker, need) or "serves older jobs first"

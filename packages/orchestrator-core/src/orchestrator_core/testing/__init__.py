@@ -1,0 +1,1 @@
+"""Fake time and builders for the tests of every package."""
