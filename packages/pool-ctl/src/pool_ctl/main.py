@@ -1,0 +1,60 @@
+"""The llorch-pool command: control the pool of one host. Commands load when they are called."""
+
+from typing import Final
+
+import click
+
+from orchestrator_core.console.lazy_group import Lazy, ProgramGroup
+from pool_ctl.settings import CliSettings, crash_policy
+
+__all__ = ["cli", "main"]
+
+_HELP: Final = """Control the pool of this host: its devices, its workers, its daemon.
+
+Data goes to stdout, everything else to stderr, so every command can be used in a script.
+"""
+
+_COMMANDS: Final = {
+    "status": Lazy("pool_ctl.commands.status:status", "Show this host's pool at a glance."),
+    "devices": Lazy("pool_ctl.commands.devices:devices", "Show what this host computes with."),
+    "worker": Lazy("pool_ctl.commands.worker:worker", "Start, stop and list workers."),
+    "daemon": Lazy(
+        "pool_ctl.commands.daemon:daemon", "Start, stop and watch pool-managerd on this host."
+    ),
+}
+
+_EPILOG: Final = """\b
+Examples:
+  llorch-pool daemon start
+  llorch-pool worker spawn cpu --model tiny-chat
+  llorch-pool worker list --format json
+  llorch-pool daemon stop --workers
+
+\b
+Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 not found, 4 refused, 5 unreachable,
+124 timeout, 130 interrupted.
+"""
+
+
+@click.pass_context
+def _prepare(ctx: click.Context) -> None:
+    ctx.obj = CliSettings.from_environment()
+
+
+cli = click.version_option(
+    package_name="llorch-pool-ctl", prog_name="llorch-pool", message="%(prog)s %(version)s"
+)(
+    ProgramGroup(
+        "llorch-pool",
+        lazy=_COMMANDS,
+        help=_HELP,
+        epilog=_EPILOG,
+        crash_policy=crash_policy,
+        callback=_prepare,
+    )
+)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli(prog_name="llorch-pool")

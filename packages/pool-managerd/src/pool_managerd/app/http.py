@@ -1,0 +1,79 @@
+"""Makes the API from the one route table: a route without a handler refuses to start."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from pool_managerd.api import faults
+from pool_managerd.api.edge import Edge
+from pool_managerd.api.guard import HostGuard, KeyGuard
+from pool_managerd.api.host import HostApi
+from pool_managerd.api.replies import refused
+from pool_managerd.api.workers import WorkersApi
+from pool_managerd.routes import ROUTES, Route, Scope
+from pool_managerd.runtime.keyring import Keyring
+from pool_managerd.runtime.pool import Pool
+
+__all__ = ["Handler", "bind", "create_app", "handlers_for"]
+
+Handler = Callable[..., Awaitable[Response]]
+
+
+def create_app(pool: Pool, keyring: Keyring, hosts: HostGuard) -> ASGIApp:
+    """The whole API of one pool."""
+    return Edge(bind(ROUTES, handlers_for(pool), KeyGuard(keyring)), hosts)
+
+
+def handlers_for(pool: Pool) -> dict[str, Handler]:
+    """Every handler by the key that the route table uses."""
+    host, workers = HostApi(pool), WorkersApi(pool)
+    return {
+        "health": host.health,
+        "status": host.status,
+        "devices": host.devices,
+        "metrics": host.metrics,
+        "workers.list": workers.list_workers,
+        "workers.spawn": workers.spawn,
+        "workers.stop": workers.stop,
+    }
+
+
+def bind(routes: Sequence[Route], handlers: Mapping[str, Handler], guard: KeyGuard) -> FastAPI:
+    """Join routes and handlers one to one."""
+    _refuse_mismatch(routes, handlers)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for route in routes:
+        router = APIRouter(route_class=_guarded(route.scope, guard))
+        router.add_api_route(
+            route.path, handlers[route.handler], methods=[route.method], response_model=None
+        )
+        app.include_router(router)
+    faults.install(app)
+    return app
+
+
+def _refuse_mismatch(routes: Sequence[Route], handlers: Mapping[str, Handler]) -> None:
+    wanted = {route.handler for route in routes}
+    orphans = sorted(wanted ^ set(handlers))
+    if orphans:
+        raise ValueError(f"routes and handlers do not match: {', '.join(orphans)}")
+
+
+def _guarded(scope: Scope, guard: KeyGuard) -> type[APIRoute]:
+    class GuardedRoute(APIRoute):
+        """Checks the key before the body is read or anything else is told."""
+
+        def get_route_handler(self) -> Callable[[Request], Any]:
+            answer = super().get_route_handler()
+
+            async def checked(request: Request) -> Response:
+                refusal = guard.check(scope, request.headers.get("authorization"))
+                return refused(refusal) if refusal is not None else await answer(request)
+
+            return checked
+
+    return GuardedRoute

@@ -1,0 +1,44 @@
+"""The one table of routes: app binds each handler key to a function and refuses a mismatch.
+
+The scope says who may call; the role matrix of the tests is made from this table.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["ROUTES", "Route", "Scope"]
+
+
+class Scope(StrEnum):
+    """Who may call a route."""
+
+    OPEN = "open"
+    """Anyone who reaches the port; shows nothing but that this is a pool-managerd."""
+
+    CONTROL = "control"
+    """The operator's pool.key and the control key of the running orchestrator session."""
+
+    OPERATOR = "operator"
+    """The operator's pool.key alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path, who may call it and the key of its handler."""
+
+    method: str
+    path: str
+    scope: Scope
+    handler: str
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("GET", "/health", Scope.OPEN, "health"),
+    Route("GET", "/status", Scope.CONTROL, "status"),
+    Route("GET", "/devices", Scope.CONTROL, "devices"),
+    Route("GET", "/workers", Scope.CONTROL, "workers.list"),
+    Route("POST", "/workers/spawn", Scope.CONTROL, "workers.spawn"),
+    Route("POST", "/workers/{worker}/stop", Scope.CONTROL, "workers.stop"),
+    Route("GET", "/metrics", Scope.OPERATOR, "metrics"),
+)

@@ -1,0 +1,1 @@
+"""What the daemon keeps doing while it runs: devices, the word to the orchestrator, counters."""

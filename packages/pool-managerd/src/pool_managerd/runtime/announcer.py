@@ -1,0 +1,225 @@
+"""Keeps the pool's session with an orchestrator: register, beat, obey the wanted set.
+
+A thin loop around link.advance, which decides what each reply means. Reports come from the
+supervisor and the device watch; the reply's wanted set goes back to the supervisor.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from pydantic import SecretStr
+
+from orchestrator_core.contracts.pool import Heartbeat, PoolRegister
+from orchestrator_core.errors import LlorchError
+from orchestrator_core.idgen import IdSource
+from pool_managerd.runtime.keyring import Keyring
+from pool_managerd.runtime.link import LinkState, Pace, Step, Verdict, advance, judge
+from pool_managerd.runtime.ports import Devices, Models, OrchestratorLink, Workers
+
+__all__ = ["Announcer", "Identity", "LinkView", "NoLink", "Target"]
+
+_log: Final = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the orchestrator is and which file holds our key for it."""
+
+    url: str
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this pool is."""
+
+    pool_id: str
+    endpoint: str
+    version: str
+    engines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What the status page says about the orchestrator."""
+
+    url: str | None = None
+    session_id: str = ""
+    connected: bool = False
+
+
+class NoLink:
+    """Stands in for the announcer of a pool that works alone."""
+
+    @property
+    def view(self) -> LinkView:
+        """No orchestrator."""
+        return LinkView()
+
+    def poke(self) -> None:
+        """Nobody to tell."""
+
+    async def run(self) -> None:
+        """Nothing to do."""
+
+
+class Announcer:
+    """One pool's word to one orchestrator."""
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        identity: Identity,
+        workers: Workers,
+        devices: Devices,
+        models: Models,
+        keyring: Keyring,
+        ids: IdSource,
+        dial: Callable[[str, str], OrchestratorLink],
+        roll: Callable[[], float],
+        count: Callable[[str], None],
+        pace: Pace,
+    ) -> None:
+        self._target = target
+        self._identity = identity
+        self._workers = workers
+        self._devices = devices
+        self._models = models
+        self._keyring = keyring
+        self._ids = ids
+        self._dial = dial
+        self._roll = roll
+        self._count = count
+        self._pace = pace
+        self._changed = asyncio.Event()
+        self._link: OrchestratorLink | None = None
+        self._session_id = ""
+        self._connected = False
+        self._seq = 0
+        self._interval_s = pace.first_s
+
+    @property
+    def view(self) -> LinkView:
+        """Where the session stands."""
+        return LinkView(self._target.url, self._session_id, self._connected)
+
+    def poke(self) -> None:
+        """Something changed: beat now. Several pokes before the beat become one."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Speak until cancelled. Workers of an earlier daemon are part of the first word."""
+        await self._workers.adopted.wait()
+        state = LinkState()
+        try:
+            while True:
+                self._changed.clear()
+                verdict, reason = await self._speak(state)
+                step = advance(
+                    state,
+                    verdict,
+                    interval_s=self._interval_s,
+                    dice=self._roll(),
+                    pace=self._pace,
+                )
+                self._note(step, verdict, reason)
+                state = step.state
+                await self._rest(step)
+        finally:
+            await self._hang_up()
+
+    async def _speak(self, state: LinkState) -> tuple[Verdict, str]:
+        try:
+            async with asyncio.timeout(self._pace.call_timeout_s):
+                return await (self._beat() if state.registered else self._register())
+        except TimeoutError:
+            return Verdict.UNREACHABLE, f"no answer in {self._pace.call_timeout_s:g} s"
+        except LlorchError as error:
+            return judge(error.code), error.refusal.message
+
+    async def _register(self) -> tuple[Verdict, str]:
+        await self._hang_up()
+        try:
+            key = self._target.key_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            return Verdict.KEY_MISSING, f"{self._target.key_file}: {error}"
+        self._session_id = self._ids.session()
+        self._seq = 0
+        self._link = self._dial(self._target.url, key)
+        registered = await self._link.register(
+            PoolRegister(
+                pool_id=self._identity.pool_id,
+                session_id=self._session_id,
+                endpoint=self._identity.endpoint,
+                control_key=SecretStr(self._keyring.offer()),
+                version=self._identity.version,
+                devices=self._devices.reports(),
+                workers=self._workers.reports(),
+                models=self._models.reports(),
+                engines=list(self._identity.engines),
+            )
+        )
+        self._keyring.settle()
+        self._interval_s = registered.heartbeat_interval_s
+        self._workers.new_session()
+        self._workers.apply_wanted(registered.wanted)
+        return Verdict.ACCEPTED, ""
+
+    async def _beat(self) -> tuple[Verdict, str]:
+        if self._link is None:
+            raise AssertionError("a session without a link")
+        self._seq += 1
+        reply = await self._link.heartbeat(
+            Heartbeat(
+                pool_id=self._identity.pool_id,
+                session_id=self._session_id,
+                seq=self._seq,
+                devices=self._devices.reports(),
+                workers=self._workers.reports(),
+            )
+        )
+        self._interval_s = reply.heartbeat_interval_s
+        self._workers.apply_wanted(reply.wanted)
+        return Verdict.ACCEPTED, ""
+
+    def _note(self, step: Step, verdict: Verdict, reason: str) -> None:
+        self._connected = verdict is Verdict.ACCEPTED
+        self._count(verdict.value)
+        if step.tell is None:
+            return
+        if verdict is Verdict.ACCEPTED:
+            _log.info("pool.registered", session=self._session_id, url=self._target.url)
+            return
+        _log.warning(
+            f"orchestrator.{verdict.value}",
+            url=self._target.url,
+            reason=reason,
+            retry_s=round(step.delay_s, 1),
+            hint=_HINTS.get(verdict),
+        )
+
+    async def _rest(self, step: Step) -> None:
+        if not step.wakes_on_change:
+            await asyncio.sleep(step.delay_s)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(step.delay_s):
+                await self._changed.wait()
+
+    async def _hang_up(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.aclose()
+
+
+_HINTS: Final = {
+    Verdict.KEY_REFUSED: "the orchestrator does not know this key: put a valid one into the file",
+    Verdict.KEY_MISSING: "the key file cannot be read",
+    Verdict.UNREACHABLE: "the pool works on and keeps trying",
+}

@@ -1,0 +1,110 @@
+"""The daemon's Prometheus metrics: counters fed by happenings, gauges read at each scrape."""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orchestrator_core.contracts.pool import DeviceReport, WorkerReport, WorkerStatus
+from pool_managerd.runtime.tally import Happening, WorkerEvent
+
+__all__ = ["PoolMetrics"]
+
+_START_OUTCOMES = {Happening.READY: "ready", Happening.START_FAILED: "failed"}
+_STOP_REASONS = {Happening.STOPPED: "stop", Happening.CRASHED: "crash"}
+
+
+class PoolMetrics:
+    """Owns the registry, so that two daemons in one test process never meet."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._starts = Counter(
+            "pool_mgr_worker_starts",
+            "Worker starts by how they ended.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._stops = Counter(
+            "pool_mgr_worker_stops",
+            "Workers that ended, by reason.",
+            ["reason"],
+            registry=self._registry,
+        )
+        self._beats = Counter(
+            "pool_mgr_heartbeats",
+            "Words to the orchestrator by what they came to.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        for outcome in _START_OUTCOMES.values():
+            self._starts.labels(outcome)
+        for reason in _STOP_REASONS.values():
+            self._stops.labels(reason)
+
+    def watch(
+        self,
+        devices: Callable[[], Sequence[DeviceReport]],
+        workers: Callable[[], Sequence[WorkerReport]],
+        connected: Callable[[], bool],
+    ) -> None:
+        """Say where the gauges are read from."""
+        self._registry.register(_HostCollector(devices, workers, connected))
+
+    def count(self, event: WorkerEvent) -> None:
+        """Count a worker's happening."""
+        if outcome := _START_OUTCOMES.get(event.happening):
+            self._starts.labels(outcome).inc()
+        if reason := _STOP_REASONS.get(event.happening):
+            self._stops.labels(reason).inc()
+
+    def count_beat(self, outcome: str) -> None:
+        """Count a word to the orchestrator."""
+        self._beats.labels(outcome).inc()
+
+    def render(self) -> bytes:
+        """All metrics in the text format."""
+        return generate_latest(self._registry)
+
+
+class _HostCollector(Collector):
+    def __init__(
+        self,
+        devices: Callable[[], Sequence[DeviceReport]],
+        workers: Callable[[], Sequence[WorkerReport]],
+        connected: Callable[[], bool],
+    ) -> None:
+        self._devices = devices
+        self._workers = workers
+        self._connected = connected
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the gauges."""
+        devices = self._devices()
+        gpus = GaugeMetricFamily("pool_mgr_gpus_total", "GPUs of this host.")
+        gpus.add_metric([], sum(device.kind == "gpu" for device in devices))
+        total = GaugeMetricFamily(
+            "pool_mgr_device_memory_total_bytes", "Memory of a device.", labels=["device", "kind"]
+        )
+        free = GaugeMetricFamily(
+            "pool_mgr_device_memory_free_bytes",
+            "Free memory of a device.",
+            labels=["device", "kind"],
+        )
+        for device in devices:
+            total.add_metric([device.id, device.kind], device.memory_total_bytes)
+            free.add_metric([device.id, device.kind], device.memory_free_bytes)
+        link = GaugeMetricFamily("pool_mgr_orchestrator_connected", "1 while a session lives.")
+        link.add_metric([], float(self._connected()))
+        return [gpus, self._worker_gauge(), total, free, link]
+
+    def _worker_gauge(self) -> Metric:
+        family = GaugeMetricFamily(
+            "pool_mgr_workers_total", "Workers of this host by status.", labels=["status"]
+        )
+        tally = Tally(worker.status for worker in self._workers())
+        for status in WorkerStatus:
+            family.add_metric([status.value], tally[status])
+        return family

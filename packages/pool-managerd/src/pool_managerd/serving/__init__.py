@@ -1,0 +1,1 @@
+"""How the process serves: uvicorn inside our own loop."""

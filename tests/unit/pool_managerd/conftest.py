@@ -1,0 +1,61 @@
+"""A pool whose workers, devices and models are fakes, and a caller of its API."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from pool_managerd.api.guard import HostGuard
+from pool_managerd.app.http import create_app
+from pool_managerd.runtime.announcer import Identity, NoLink
+from pool_managerd.runtime.keyring import Keyring
+from pool_managerd.runtime.metrics import PoolMetrics
+from pool_managerd.runtime.pool import Pool
+from support.pool_fakes import FakeDevices, FakeModels, FakeWorkers
+
+OPERATOR_KEY = "the-operator-key"
+
+
+@pytest.fixture
+async def workers() -> FakeWorkers:
+    """The supervisor."""
+    return FakeWorkers()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """The keys of the pool."""
+    return Keyring(OPERATOR_KEY)
+
+
+@pytest.fixture
+async def pool(workers: FakeWorkers) -> Pool:
+    """A pool that works alone."""
+    metrics = PoolMetrics()
+    devices = FakeDevices()
+    metrics.watch(devices.reports, workers.reports, lambda: False)
+    return Pool(
+        identity=Identity("attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",)),
+        instance="cafe",
+        stop_grace_s=7.5,
+        workers=workers,
+        devices=devices,
+        models=FakeModels(),
+        announcer=NoLink(),
+        metrics=metrics,
+    )
+
+
+@pytest.fixture
+async def api(pool: Pool, keyring: Keyring) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller without a key."""
+    app = create_app(pool, keyring, HostGuard("127.0.0.1", "box", ["pool.example"]))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9200") as caller:
+        yield caller
+
+
+@pytest.fixture
+def operator() -> dict[str, str]:
+    """The header that opens everything."""
+    return {"authorization": f"Bearer {OPERATOR_KEY}"}
