@@ -103,6 +103,11 @@ class DurableJob:
         """Word the request for this worker."""
         return self._word(worker)
 
+    def admitted(self, queued: EventRow) -> None:
+        """Show the event that the admission has put on disk."""
+        self._next_seq = queued.seq + 1
+        self.log.commit(queued.seq, queued.kind, queued.data)
+
     # From the pump
 
     def deliver(self, pieces: Sequence[Piece], valve: Valve) -> None:  # noqa: ARG002 - rows bound it.

@@ -104,7 +104,7 @@ class Gate:
             last_seq=0,
             attempted=False,
         )
-        job.log.commit(queued.seq, queued.kind, queued.data)
+        job.admitted(queued)
         self.jobs.add(job)
         pin = PoolId(task.pin.pool) if task.pin and task.pin.pool else None
         self.loop.post(JobArrived(at=self.loop.now(), job=self._facts(new, entry, pin)))

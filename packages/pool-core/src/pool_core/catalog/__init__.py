@@ -1,0 +1,1 @@
+"""The models that lie on this host and where they came from."""

@@ -1,0 +1,1 @@
+"""What this host can compute with: one probe per file, one registry, one pure merge."""

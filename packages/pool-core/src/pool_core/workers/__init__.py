@@ -1,0 +1,1 @@
+"""The life of workers on this host: decide, start, watch, stop, adopt."""

@@ -1,0 +1,94 @@
+"""One worker in our charge: what we know of it now, and the report that is made from it."""
+
+import asyncio
+import subprocess
+from typing import Final
+
+from pydantic import SecretStr
+
+from orchestrator_core.contracts.pool import WorkerReport, WorkerStatus
+from orchestrator_core.platforms.port import ExitWatch, ProcessIdentity
+from pool_core.workers.argv import HOST
+from pool_core.workers.classify import Failure
+from pool_core.workers.ledger import WorkerRecord
+
+__all__ = ["ENDED", "Charge"]
+
+ENDED: Final = frozenset({WorkerStatus.FAILED, WorkerStatus.STOPPED})
+
+
+class Charge:
+    """The live state of one worker; only the supervisor's parts change it, on the loop."""
+
+    def __init__(
+        self, record: WorkerRecord, key: str, status: WorkerStatus = WorkerStatus.STARTING
+    ) -> None:
+        self.record = record
+        self.key = key
+        self.status = status
+        self.failure: Failure | None = None
+        self.memory_bytes: int | None = None
+        self.stopping = False
+        # Launched: the start was tried. Exited: the process is gone. Gone: the stop is complete.
+        self.launched = asyncio.Event()
+        self.exited = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.exit_code: int | None = None
+        self.identity: ProcessIdentity | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.watch: ExitWatch | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.record.port}"
+
+    @property
+    def has_ended(self) -> bool:
+        """True when no process is left to watch."""
+        return self.status in ENDED
+
+    def process_ended(self) -> None:
+        """Take note of the end; a child of ours is reaped, which tells its exit code."""
+        if self.process is not None:
+            self.exit_code = self.process.poll()
+        self.exited.set()
+
+    def update(self, **changes: object) -> None:
+        """Replace facts of the record."""
+        self.record = self.record.model_copy(update=changes)
+
+    def reset_for(self, port: int) -> None:
+        """Make ready for another start of the same worker on another port."""
+        self.update(port=port, pid=None, start_time=None, boot_id=None)
+        self.failure, self.exit_code = None, None
+        self.identity, self.process, self.watch = None, None, None
+        self.exited = asyncio.Event()
+        self.status = WorkerStatus.STARTING
+
+    def report(self) -> WorkerReport:
+        """What the pool says about this worker, with its key."""
+        record = self.record
+        return WorkerReport(
+            id=record.id,
+            name=record.name,
+            incarnation=record.incarnation,
+            generation=record.generation,
+            owner=record.owner,
+            status=self.status,
+            model=record.spec.model.model_id,
+            task=record.spec.task,
+            backend=record.spec.backend,
+            engine_version=record.engine_version,
+            spec=record.spec,
+            pid=record.pid,
+            port=record.port or None,
+            url=self.url if record.port else None,
+            key=SecretStr(self.key) if self.key else None,
+            slots_total=record.spec.parallel,
+            started_at=record.started_at,
+            ready_at=record.ready_at,
+            memory_bytes=self.memory_bytes,
+            error_code=self.failure.code.value if self.failure else None,
+            error_message=self.failure.message if self.failure else None,
+        )

@@ -1,0 +1,153 @@
+"""The acts on a worker's process: start it, know it again after a restart, end it.
+
+Nothing is ever signalled that is not proven to be ours: the same process by pid, start time and
+boot, and carrying the worker's own mark in its environment.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from orchestrator_core.errors import Code
+from orchestrator_core.platforms import detached
+from orchestrator_core.platforms.port import Platform, ProcessIdentity
+from pool_core.workers.argv import Launch, worker_argv
+from pool_core.workers.charge import Charge
+from pool_core.workers.classify import Failure
+from pool_core.workers.environment import is_marked, worker_environment
+from pool_core.workers.ledger import Ledger
+
+__all__ = [
+    "Host",
+    "end_process",
+    "find_marked",
+    "is_our_worker",
+    "kill_after",
+    "launch",
+    "owns",
+    "resident_bytes",
+    "watch",
+]
+
+_KILL_WAIT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What every act needs of this host."""
+
+    platform: Platform
+    ledger: Ledger
+    program: Path
+    instance: str
+    env: Mapping[str, str]
+
+
+async def launch(host: Host, charge: Charge, model_path: Path, cores: int) -> None:
+    """Record the intent, start the process, record who it is; a failure stays in the charge."""
+    try:
+        await asyncio.to_thread(_start, host, charge, model_path, cores)
+    except OSError as error:
+        what = error.filename or host.program
+        charge.failure = Failure(Code.WORKER_START_FAILED, f"{what}: {error.strerror}")
+        charge.exited.set()
+    else:
+        watch(host, charge)
+    charge.launched.set()
+
+
+def _start(host: Host, charge: Charge, model_path: Path, cores: int) -> None:
+    record, ledger = charge.record, host.ledger
+    ledger.write_key(record.id, charge.key)
+    charge.update(log_offset=ledger.log_size(record.id))
+    ledger.write(charge.record)
+    key_path = ledger.key_path(record.id)
+    argv = worker_argv(record.spec, Launch(host.program, model_path, key_path, record.port, cores))
+    env = worker_environment(host.env, instance=host.instance, worker_id=record.id)
+    charge.process = detached.start(argv, log_path=ledger.log_path(record.id), env=env)
+    identity = host.platform.identify(charge.process.pid)
+    charge.identity = identity
+    if identity is not None:
+        charge.update(pid=identity.pid, start_time=identity.start_time, boot_id=identity.boot_id)
+        ledger.write(charge.record)
+
+
+def watch(host: Host, charge: Charge) -> None:
+    """Hear of the process's end; one that ended before it had a name has ended now."""
+    if charge.identity is None:
+        if charge.process is not None:
+            charge.exit_code = charge.process.wait()
+        charge.exited.set()
+    else:
+        charge.watch = host.platform.watch_exit(charge.identity, charge.process_ended)
+
+
+def owns(host: Host, charge: Charge) -> bool:
+    """Tell whether the listener on the worker's port belongs to the worker's session."""
+    holder = host.platform.port_holder(charge.record.port)
+    if holder is None or holder.pid is None or charge.identity is None:
+        return False
+    return host.platform.session_of(holder.pid) == charge.identity.pid
+
+
+def is_our_worker(platform: Platform, identity: ProcessIdentity, worker_id: str) -> bool:
+    """Prove that a live process is the one that we started as this worker."""
+    if not platform.is_alive(identity) or platform.session_of(identity.pid) != identity.pid:
+        return False
+    return is_marked(_environment(identity.pid), worker_id) and platform.is_alive(identity)
+
+
+def find_marked(platform: Platform, worker_id: str) -> ProcessIdentity | None:
+    """Find the process of an intent that never learnt its pid."""
+    for pid in psutil.pids():
+        if platform.session_of(pid) == pid and is_marked(_environment(pid), worker_id):
+            return platform.identify(pid)
+    return None
+
+
+def _environment(pid: int) -> dict[str, str]:
+    try:
+        return psutil.Process(pid).environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+async def end_process(host: Host, charge: Charge, *, grace_s: float) -> bool:
+    """TERM, the grace, then KILL for the whole session; True when the process is gone."""
+    identity = charge.identity
+    if identity is None or charge.exited.is_set():
+        return True
+    host.platform.signal_if_same(identity, signal.SIGTERM)
+    # A stopped process hears TERM only when it goes on.
+    host.platform.signal_if_same(identity, signal.SIGCONT)
+    return await kill_after(host, charge, grace_s=grace_s)
+
+
+async def kill_after(host: Host, charge: Charge, *, grace_s: float) -> bool:
+    """Wait for the end as long as the grace lasts, then KILL; True when the process is gone."""
+    if charge.identity is None or await _ends_within(charge, grace_s):
+        return True
+    host.platform.signal_session(charge.identity, signal.SIGKILL)
+    return await _ends_within(charge, _KILL_WAIT_S)
+
+
+async def _ends_within(charge: Charge, timeout_s: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(charge.exited.wait(), timeout_s)
+    return charge.exited.is_set()
+
+
+def resident_bytes(charge: Charge) -> int | None:
+    """How much memory the process holds now."""
+    if charge.record.pid is None:
+        return None
+    try:
+        return int(psutil.Process(charge.record.pid).memory_info().rss)
+    except psutil.Error:
+        return None

@@ -1,0 +1,1 @@
+"""How the worker waits, drains and leaves."""

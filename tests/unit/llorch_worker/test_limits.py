@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import pytest
+
+from llorch_worker.engine.header import ModelFacts
+from llorch_worker.engine.limits import HostFacts, refuse, refuse_keys, refuse_model
+from llorch_worker.settings import Settings, parse
+
+HOST = HostFacts(cpus=4, memory_available_bytes=1_000_000_000)
+MODEL = ModelFacts("llama", trained_ctx=4096, blocks=4, kv_bytes_per_token=1000)
+
+
+def settings(**changes: object) -> Settings:
+    args = ["--model", "m", "--alias", "m", "--ctx-size", "4096", "--api-key-file", "k"]
+    return replace(parse(args), **changes)
+
+
+def test_sound_settings_pass() -> None:
+    assert refuse(settings(), HOST) is None
+    assert refuse(settings(threads=4, parallel=256, port=65_535, host="::1"), HOST) is None
+    assert refuse_model(settings(), HOST, MODEL) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"threads": 0}, "--threads"),
+        ({"threads": -1}, "--threads"),
+        ({"threads": 5}, "--threads"),
+        ({"parallel": 0}, "--parallel"),
+        ({"parallel": -1}, "--parallel"),
+        ({"parallel": 257}, "--parallel"),
+        ({"batch_size": 31}, "--batch-size"),
+        ({"ubatch_size": 0}, "--ubatch-size"),
+        ({"ubatch_size": 512}, "--ubatch-size"),
+        ({"ctx_size": 0}, "--ctx-size"),
+        ({"ctx_size": 3, "parallel": 4}, "--ctx-size"),
+        ({"port": -1}, "--port"),
+        ({"port": 65_536}, "--port"),
+        ({"host": "192.168.1.1"}, "--host"),
+        ({"host": "example.org"}, "--host"),
+        ({"alias": ""}, "--alias"),
+        ({"alias": "a\nb"}, "--alias"),
+        ({"sse_ping_interval_s": 0}, "--sse-ping-interval"),
+        ({"pooling": "mean"}, "--pooling"),
+    ],
+)
+def test_every_bad_setting_is_refused_by_name(changes: dict[str, object], flag: str) -> None:
+    reason = refuse(settings(**changes), HOST)
+    assert reason is not None
+    assert reason.startswith(flag)
+
+
+def test_context_per_slot_may_not_exceed_the_training() -> None:
+    assert refuse_model(settings(ctx_size=8192, parallel=2), HOST, MODEL) is None
+    reason = refuse_model(settings(ctx_size=8192, parallel=1), HOST, MODEL)
+    assert reason is not None
+    assert "8192 tokens for each of 1 slots" in reason
+
+
+def test_a_cache_that_does_not_fit_in_memory_is_refused() -> None:
+    wide = replace(MODEL, trained_ctx=None, kv_bytes_per_token=1_000_000)
+    reason = refuse_model(settings(), HOST, wide)
+    assert reason is not None
+    assert "3.81 GiB" in reason
+
+
+@pytest.mark.parametrize("blocks", [0, 2**31])
+def test_a_forged_number_of_layers_is_refused(blocks: int) -> None:
+    assert refuse_model(settings(), HOST, replace(MODEL, blocks=blocks)) is not None
+
+
+def test_a_header_that_says_nothing_is_left_to_the_engine() -> None:
+    assert refuse_model(settings(), HOST, ModelFacts("other", None, None, None)) is None
+
+
+@pytest.mark.parametrize("keys", [(), ("short",), ("x" * 16, "with a space in it"), ("ü" * 20,)])
+def test_weak_keys_are_refused(keys: tuple[str, ...]) -> None:
+    assert refuse_keys(keys) is not None
+
+
+def test_good_keys_pass() -> None:
+    assert refuse_keys(("x" * 16, "y" * 43)) is None
