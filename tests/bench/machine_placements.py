@@ -120,7 +120,9 @@ def main() -> None:
             f"{placements:>9,.0f} placements/s, {arrivals:>9,.0f} arrivals/s"
         )
     small, large = results.values()
-    print(f"ratio 1k/100k: placements {small[0] / large[0]:.2f}, arrivals {small[1] / large[1]:.2f}")
+    print(
+        f"ratio 1k/100k: placements {small[0] / large[0]:.2f}, arrivals {small[1] / large[1]:.2f}"
+    )
 
 
 if __name__ == "__main__":

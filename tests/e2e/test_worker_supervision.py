@@ -202,6 +202,18 @@ def _reap(reports: list[WorkerReport]) -> None:
         os.waitpid(report.pid or 0, 0)
 
 
+async def test_a_silent_worker_that_was_ready_is_given_its_time(tmp_path: Path) -> None:
+    async with crew(tmp_path, leave_workers=True) as team:
+        before = await team.ready(tiny_spec())
+    frozen = psutil.Process(before.pid)
+    frozen.suspend()
+    async with crew(tmp_path, load_timeout_s=0.01) as team:
+        assert [report.status for report in team.supervisor.reports()] == [WorkerStatus.LOADING]
+        frozen.resume()
+        assert (await team.reaches(before.id, READY)).pid == before.pid
+    _reap([before])
+
+
 async def test_adopts_a_worker_whose_start_was_cut_short(tmp_path: Path) -> None:
     async with crew(tmp_path, leave_workers=True) as team:
         before = await team.ready(tiny_spec())

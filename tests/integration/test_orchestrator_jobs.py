@@ -506,7 +506,8 @@ async def test_a_job_without_a_worker_waits_and_says_why(
 async def test_a_deadline_ends_a_waiting_job(tmp_path: Path) -> None:
     async with running_orchestrator(tmp_path) as site:
         await site.register()
-        job_id = await site.submit(deadline_ms=1)
+        job_id = await site.submit(deadline_ms=5)
+        site.clock.advance(1)
         shown = await site.ended(job_id)
         assert (shown["status"], shown["error_code"]) == ("expired", "EXPIRED")
         async with site.events(job_id) as stream:

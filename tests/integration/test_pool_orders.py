@@ -68,7 +68,7 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
     (folder / "key").write_text("pool-key")
     identity = Identity("attic", "http://127.0.0.1:9200", "1.2.3", ())
     announcer = Announcer(
-        target=Target("http://orchestrator", folder / "key"),
+        target=Target(lambda: "http://orchestrator", folder / "key"),
         identity=identity,
         workers=workers,
         devices=FakeDevices(),

@@ -1,6 +1,7 @@
 """Reads a job's event stream the way curl would: raw lines over one connection."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ import httpx
 from support.home import Home
 
 __all__ = ["RawEvent", "answer_of", "api", "events_of", "submit", "text_of"]
+
+
+FOLLOW_LIMIT_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,14 @@ def submit(client: httpx.Client, prompt: str, model: str = "tiny-chat") -> str:
 def events_of(
     client: httpx.Client, job: str, last_event_id: int | None = None
 ) -> Iterator[RawEvent]:
-    """Follow a job until its stream closes."""
+    """Follow a job until its stream closes; keep-alives must not let a test wait for ever."""
+    give_up_at = time.monotonic() + FOLLOW_LIMIT_S
     headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
     with client.stream("GET", f"/v2/tasks/{job}/events", headers=headers) as reply:
         assert reply.status_code == 200
         block: list[str] = []
         for line in reply.iter_lines():
+            assert time.monotonic() < give_up_at, f"{job} did not end within {FOLLOW_LIMIT_S} s"
             if line:
                 block.append(line)
                 continue

@@ -47,10 +47,12 @@ class MachineScript:
         )
         return self.post(e.JobArrived(at=self.at, job=job))
 
-    def restore(self, number: int, **facts: object) -> list[c.Command]:
+    def restore(
+        self, number: int, *, deadline_at: float | None = None, **facts: object
+    ) -> list[c.Command]:
         fields: dict[str, object] = {"attempt": 0, "was_alive": False} | facts
-        job = job_facts(number, queued_at=float(number))
-        return self.post(e.JobRestored(at=self.at, job=job, **fields))  # type: ignore[arg-type]
+        job = job_facts(number, queued_at=float(number), deadline_at=deadline_at)
+        return self.post(e.JobRestored(at=self.at, job=job, **fields))
 
     def cancel(self, number: int) -> list[c.Command]:
         return self.post(e.CancelRequested(at=self.at, job_id=job_id(number)))
@@ -58,7 +60,7 @@ class MachineScript:
     def register(
         self, pool: str = "home", *workers: WorkerReport, session: int = 1, **facts: object
     ) -> list[c.Command]:
-        event = pool_registered(pool, at=self.at, session=session, workers=workers, **facts)  # type: ignore[arg-type]
+        event = pool_registered(pool, at=self.at, session=session, workers=workers, **facts)
         return self.post(event)
 
     def beat(self, pool: str = "home", *workers: WorkerReport, session: int = 1) -> list[c.Command]:
@@ -126,7 +128,7 @@ class MachineScript:
 
 def ready(worker_id: str = "wrk_a", *, slots: int = 1, **facts: object) -> WorkerReport:
     """A worker of ours that is ready."""
-    return worker_report(worker_id, spec=worker_spec(parallel=slots), **facts)  # type: ignore[arg-type]
+    return worker_report(worker_id, spec=worker_spec(parallel=slots), **facts)
 
 
 def dispatched(

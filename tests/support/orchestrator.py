@@ -20,7 +20,7 @@ from orchestrator_core.catalog.entries import spec_for
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.contracts.pool import Owner, WorkerReport, WorkerStatus
-from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.errors import Refusal
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.stream.sse import SseDecoder, SseEvent
 from orchestrator_core.testing.clocks import FakeClock
@@ -41,7 +41,6 @@ from support.waiting import until
 __all__ = ["EventStream", "Orchestrator", "ready_worker", "running_orchestrator"]
 
 _WAIT_S = 10.0
-STOPPING = Refusal(Code.DRAINING, "the orchestrator is stopping", retry_after_s=5)
 
 
 def ready_worker(
@@ -262,6 +261,17 @@ def chat_body(prompt: str = "Hello", **more: object) -> dict[str, Any]:
     return {"model": "tiny-chat", "messages": [{"role": "user", "content": prompt}], **more}
 
 
+async def _hang_up(server: EmbeddedServer, serving: asyncio.Task[None]) -> None:
+    """Close at once: uvicorn's own orderly end looks at its flag only ten times a second."""
+    serving.cancel()
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    async with asyncio.timeout(_WAIT_S):
+        await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
+
+
 def _fast(settings: dict[str, object]) -> OrchestratorSettings:
     quick = {"headers_after_s": 0.05, "connect_timeout_s": 2.0, "shutdown_grace_s": 0.2}
     return OrchestratorSettings.model_validate({**quick, **settings})
@@ -284,6 +294,8 @@ async def running_orchestrator(
     layout.state.mkdir(parents=True, exist_ok=True)
     keys, _ = await open_keyring(store=store, layout=layout, clock=clock, ids=ids)
     listener = socket.create_server(("127.0.0.1", 0))
+    # The system's own buffers would hide for megabytes that a client does not read.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     stopping = asyncio.Event()
     failures: list[BaseException] = []
@@ -340,11 +352,9 @@ async def running_orchestrator(
             yield site
         finally:
             await client.aclose()
-            parts.readers.close()
-            parts.open_calls.end_all(STOPPING)
-            server.should_exit = True
-            await serving
+            await _hang_up(server, serving)
             await parts.close()
+            listener.close()
 
 
 @contextlib.asynccontextmanager

@@ -52,6 +52,8 @@ class RunningWorker:
             headers={"Authorization": f"Bearer {KEY}"},
             timeout=60,
             trust_env=False,
+            # The engine closes kept connections after a stream without a word.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     def chat(self, prompt: str, **fields: object) -> str:

@@ -33,8 +33,9 @@ async def ask(
     key: str = "right",
     task: TaskKind = TaskKind.GENERATE,
     ours: bool = True,
+    was_ready: bool = False,
 ) -> Readiness:
-    target = Target("http://127.0.0.1:8001", key, "tiny-chat", task, lambda: ours)
+    target = Target("http://127.0.0.1:8001", key, "tiny-chat", task, lambda: ours, was_ready)
     return await check(target, transport=httpx.MockTransport(handler))
 
 
@@ -67,6 +68,12 @@ async def test_a_worker_without_a_lock_is_wrong() -> None:
 async def test_a_worker_that_does_not_know_our_key_is_wrong() -> None:
     result = await ask(sound, key="wrong")
     assert result == Readiness(Stage.WRONG, "answers 401 to our own key")
+
+
+async def test_a_worker_that_was_ready_is_not_asked_for_an_answer() -> None:
+    busy = but("/v1/completions", httpx.Response(500))
+    assert await ask(busy, was_ready=True) == Readiness(Stage.READY)
+    assert (await ask(sound, key="wrong", was_ready=True)).stage is Stage.WRONG
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Rig:
         self.key_file.write_text("pool-key\n")
         self.outcomes: list[str] = []
         self.announcer = Announcer(
-            target=Target("http://orchestrator", self.key_file),
+            target=Target(lambda: "http://orchestrator", self.key_file),
             identity=Identity("attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",)),
             workers=self.workers,
             devices=FakeDevices(),

@@ -17,6 +17,7 @@ from orchestrator_core.errors import Code, Refusal
 
 __all__ = [
     "ENV_PREFIX",
+    "LOCAL",
     "PoolSettings",
     "find_worker_program",
     "pool_id_for",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 ENV_PREFIX: Final = "LLORCH_POOL_"
+LOCAL: Final = "local"
 
 _NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -32,8 +34,10 @@ PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 
 
 def _http_url(text: str) -> str:
+    if text == LOCAL:
+        return text
     if not re.fullmatch(r"https?://[^/\s@?#]+/?", text):
-        raise ValueError("must look like http://HOST:PORT")
+        raise ValueError('must look like http://HOST:PORT, or be "local"')
     return text.rstrip("/")
 
 
@@ -47,7 +51,9 @@ class PoolSettings(BaseModel):
         None, description="This host's name in the cluster; the hostname when unset"
     )
     orchestrator_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
-        None, description="Where to register; unset means that the pool works alone"
+        None,
+        description='Where to register; "local" finds the orchestrator of this installation '
+        "wherever it listens, unset means that the pool works alone",
     )
     orchestrator_key_file: Path | None = Field(
         None, description="File with the key for registering; state/local-pool.key when unset"

@@ -146,13 +146,16 @@ def test_loser_of_a_race_waits_for_the_winner(daemons: Daemons) -> None:
         log_path=daemons.layout.log_file("orchestratord"),
         env=daemons.env,
     )
-    files.ensure_folder(daemons.layout.orchestrator_folder)
-    lock = files.FileLock(daemons.layout.orchestrator_lock)
-    until_sync(lambda: lock.holder_pid() == winner.pid, what="the winner's lock")
-    running = daemons.start(ORCHESTRATORD)
-    assert (running.fresh, running.run.pid) == (False, winner.pid)
-    daemons.stop(ORCHESTRATORD)
-    winner.wait()
+    try:
+        files.ensure_folder(daemons.layout.orchestrator_folder)
+        lock = files.FileLock(daemons.layout.orchestrator_lock)
+        until_sync(lambda: lock.holder_pid() == winner.pid, what="the winner's lock")
+        running = daemons.start(ORCHESTRATORD)
+        assert (running.fresh, running.run.pid) == (False, winner.pid)
+        daemons.stop(ORCHESTRATORD)
+    finally:
+        winner.kill()
+        winner.wait()
 
 
 def test_foreign_service_at_its_address_is_no_answer(daemons: Daemons) -> None:

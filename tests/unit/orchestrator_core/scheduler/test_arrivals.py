@@ -203,3 +203,9 @@ def test_job_restored_twice_is_one_job(script: MachineScript):
     script.restore(1)
     assert script.restore(1) == []
     assert script.machine.late_facts == 1
+
+
+def test_deadline_may_pass_while_the_orchestrator_is_down(script: MachineScript):
+    answer = script.restore(1, attempt=1, was_alive=True, deadline_at=script.at - 1)
+    assert answer == [expired(1, attempt=1)]
+    assert script.machine.next_alarm_at is None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import uvloop
 
-from unit.orchestratord.upstream.scripted import ScriptedWorker
+from support.scripted_peer import ScriptedWorker
 
 
 def pytest_asyncio_loop_factories(

@@ -11,8 +11,8 @@ import pytest
 from orchestratord.upstream.exchange import Exchange, Fault, FaultKind, open_exchange
 from orchestratord.upstream.http1 import ResponseLimits
 from orchestratord.upstream.request import build_request
+from support.scripted_peer import Peer, Recorder, ScriptedWorker
 from support.waiting import until
-from unit.orchestratord.upstream.scripted import Peer, Recorder, ScriptedWorker
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b"data: {}\n\n"

@@ -6,7 +6,7 @@ import pytest
 
 from orchestratord.upstream.exchange import Fault, FaultKind
 from orchestratord.upstream.plain import Reply, call
-from unit.orchestratord.upstream.scripted import ScriptedWorker
+from support.scripted_peer import ScriptedWorker
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
 

@@ -52,7 +52,7 @@ def bring_up(settings: CliSettings, daemons: Daemons, say: Callable[[str], None]
         say(f"orchestratord is running at {url}")
     _leave_other_orchestrator(settings, daemons, url, say)
     variables = {
-        "LLORCH_POOL_ORCHESTRATOR_URL": url,
+        "LLORCH_POOL_ORCHESTRATOR_URL": "local",
         "LLORCH_POOL_ORCHESTRATOR_KEY_FILE": str(settings.layout.local_pool_key),
     }
     pool = daemons.start(POOL_MANAGERD, env=variables)

@@ -10,7 +10,14 @@ from pydantic import Field, StringConstraints, field_validator
 
 from orchestrator_core.contracts.base import Fact
 
-__all__ = ["REFUSED_FIELDS", "ChatMessage", "ChatRequest", "ModelCard", "ModelCards"]
+__all__ = [
+    "REFUSED_FIELDS",
+    "ChatMessage",
+    "ChatRequest",
+    "ModelCard",
+    "ModelCards",
+    "StreamOptions",
+]
 
 REFUSED_FIELDS: Final = frozenset(
     {

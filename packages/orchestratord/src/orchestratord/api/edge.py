@@ -15,8 +15,8 @@ from orchestrator_core.ids import KeyId
 from orchestratord.api.asgi import App, Message, Receive, Send
 from orchestratord.api.asgi import Scope as AsgiScope
 from orchestratord.api.gatekeeper import Gatekeeper, correlation_id_from
-from orchestratord.api.matching import RouteMap
-from orchestratord.api.request import ClientGoneError, Request, header, read_body
+from orchestratord.api.matching import RouteMap, without_slash
+from orchestratord.api.request import BROKEN, ClientGoneError, Request, header, read_body
 from orchestratord.routes import Manner, Route, Scope
 from orchestratord.runtime.keyring import Principal
 
@@ -69,8 +69,7 @@ class Edge:
             except Exception as problem:  # noqa: BLE001 - the edge: no handler may end the daemon.
                 _log.error("request.failed", path=scope["path"], exc_info=problem)
                 if not started:
-                    message = "something broke on our side; the log has the details"
-                    await request.refuse(Refusal(Code.INTERNAL, message))
+                    await request.refuse(Refusal(Code.INTERNAL, BROKEN))
 
     def _request(self, scope: AsgiScope, receive: Receive, send: Send) -> Request:
         marker = correlation_id_from(header(scope, b"x-correlation-id"))
@@ -126,8 +125,14 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-correlation-id", marker)]
             await request.send(message)
 
-        request.scope[REQUEST_KEY] = request
-        await self._plain(request.scope, replay, marked_send)
+        # FastAPI sees what the table matched; uvicorn keeps its own word on HEAD and sends no body.
+        seen = {
+            **request.scope,
+            "method": request.route.method,
+            "path": without_slash(request.scope["path"]),
+            REQUEST_KEY: request,
+        }
+        await self._plain(seen, replay, marked_send)
 
 
 def _credential(scope: AsgiScope) -> str | None:

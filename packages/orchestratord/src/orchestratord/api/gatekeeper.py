@@ -12,7 +12,7 @@ from orchestrator_core.errors import Code, Refusal
 from orchestratord.routes import Scope
 from orchestratord.runtime.keyring import Principal
 
-__all__ = ["Gatekeeper", "correlation_id_from"]
+__all__ = ["Gatekeeper", "Keys", "correlation_id_from"]
 
 _CORRELATION: Final = re.compile(r"[a-zA-Z0-9-]{1,64}")
 _INCLUDES: Final = {
@@ -22,6 +22,8 @@ _INCLUDES: Final = {
     Scope.POOL: frozenset({"pool"}),
     Scope.METRICS: frozenset({"metrics", "operator", "admin"}),
 }
+# A Host field is a name or an address with its port, and nothing that a URL could hide in it.
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -47,7 +49,7 @@ class Gatekeeper:
 
     def check_host(self, host: str | None, origin: str | None) -> Refusal | None:
         """Refuse names that are not ours: a rebound DNS name or another site's page."""
-        if host is None or _name_of(f"//{host}") not in self._hosts:
+        if host is None or not _HOST.fullmatch(host) or _name_of(f"//{host}") not in self._hosts:
             return Refusal(
                 Code.FORBIDDEN_HOST,
                 f"this server does not answer for the host {host!r}: "

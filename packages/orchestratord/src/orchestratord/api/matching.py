@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from orchestrator_core.errors import Code, Refusal
 from orchestratord.routes import Route
 
-__all__ = ["Match", "RouteMap"]
+__all__ = ["Match", "RouteMap", "without_slash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,7 @@ class RouteMap:
 
     def find(self, method: str, path: str) -> Match | Refusal:
         """Find the row; a trailing slash is accepted because some clients send one."""
-        if len(path) > 1:
-            path = path.removesuffix("/")
+        path = without_slash(path)
         wanted = "GET" if method == "HEAD" else method
         found = self._exact.get((wanted, path)) or self._match(wanted, path)
         if found is not None:
@@ -62,6 +61,11 @@ class RouteMap:
             if _params(pattern, segments) is not None
         }
         return sorted(methods)
+
+
+def without_slash(path: str) -> str:
+    """The path as the table spells it."""
+    return path.removesuffix("/") if len(path) > 1 else path
 
 
 def _params(pattern: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ from orchestratord.runtime.keyring import Principal
 from orchestratord.serving.dialects import openai_errors
 
 __all__ = [
+    "BROKEN",
     "JSON",
     "ClientGoneError",
     "Request",
@@ -26,6 +27,11 @@ M = TypeVar("M", bound=BaseModel)
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON: Final[tuple[bytes, bytes]] = (b"content-type", b"application/json")
+
+BROKEN: Final = "something broke on our side; the log has the details"
+# The writer of JSON stops at 254 levels, the reader does not.
+_BRACKETS_HARMLESS: Final = 250
+_RETRY_AFTER_S: Final = 5
 
 
 class ClientGoneError(Exception):
@@ -85,11 +91,14 @@ class Request:
             return raw
         try:
             found: object = orjson.loads(raw)
+            if _nests_too_deeply(raw, found):
+                return Refusal(Code.INVALID_REQUEST, "the body is nested too deeply")
             if refused and isinstance(found, dict):
-                for name in refused.intersection(cast("dict[str, object]", found)):
-                    return Refusal(
-                        Code.INVALID_REQUEST, f"{name} may not be set here", {"param": name}
-                    )
+                given = cast("dict[str, object]", found)
+                for name in sorted(refused.intersection(given)):
+                    if given[name] is not None:
+                        text = f"{name} may not be set here"
+                        return Refusal(Code.INVALID_REQUEST, text, {"param": name})
             return model.model_validate(found)
         except orjson.JSONDecodeError as problem:
             return Refusal(Code.INVALID_REQUEST, f"the body is not JSON: {problem}")
@@ -148,15 +157,30 @@ async def read_body(scope: Scope, receive: Receive, cap_bytes: int) -> bytes | R
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _nests_too_deeply(raw: bytes, found: object) -> bool:
+    """Tell whether what was read here could not be written to an engine."""
+    if raw.count(b"{") + raw.count(b"[") <= _BRACKETS_HARMLESS:
+        return False
+    try:
+        orjson.dumps(found)
+    except orjson.JSONEncodeError:
+        return True
+    return False
+
+
 def refusal_reply(
     refusal: Refusal, path: str, correlation_id: str
 ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """Status, body and headers of a refusal: OpenAI's form on /v1, ours elsewhere."""
     headers: list[tuple[bytes, bytes]] = [JSON]
+    retry_later = refusal.outcome.retry_later
     if path.startswith("/v1/"):
         status = openai_errors.http_status(refusal)
         body = openai_errors.error_body(refusal)
         wait_s = openai_errors.retry_after_s(refusal)
+        if not retry_later:
+            # OpenAI's clients take a 409 or 5xx as an invitation to run the same call three times.
+            headers.append((b"x-should-retry", b"false"))
     else:
         status, wait_s = refusal.outcome.http_status, refusal.retry_after_s
         body = orjson.dumps(
@@ -169,6 +193,8 @@ def refusal_reply(
                 }
             }
         )
+    if wait_s is None and retry_later:
+        wait_s = _RETRY_AFTER_S
     if wait_s is not None:
         headers.append((b"retry-after", str(wait_s).encode()))
     if status == 401:

@@ -38,7 +38,8 @@ async def open_keyring(
     written: list[Path] = []
     for path, name, scope in wanted:
         token = read_key_file(path)
-        if token is not None and ring.find(token) is not None:
+        holder = None if token is None else ring.find(token)
+        if holder is not None and scope in holder.scopes:
             continue
         token = fresh_key(scope)
         row = KeyRow(

@@ -15,6 +15,8 @@ from orchestrator_core.scheduler.commands import (
     PersistRequeued,
     PersistRunning,
 )
+from orchestratord.store.rows import UsageRow
+from orchestratord.store.writes import ATTEMPT_STATUS_AT_END
 
 __all__ = ["CallRecord", "RecentCalls"]
 
@@ -71,8 +73,25 @@ class CallRecord:
         self.finish = command
         self.ended_at_ms = self.clock.unix_ms()
         self.ended_at_s = self.clock.monotonic_s()
-        good = command.status is JobStatus.COMPLETED
-        self._close_attempt("ended" if good else "broken", command.code)
+        self._close_attempt(ATTEMPT_STATUS_AT_END[command.status], command.code)
+
+    def usage(self, command: Finish) -> UsageRow:
+        """What the call used, for the books."""
+        usage = command.usage
+        return UsageRow(
+            job_id=self.id,
+            key_id=self.key_id,
+            model=self.model,
+            task=self.task,
+            status=command.status,
+            created_at_ms=self.created_at_ms,
+            ended_at_ms=self.ended_at_ms or self.clock.unix_ms(),
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=usage.completion_tokens if usage else self.tokens,
+            attempts=len(self.attempts),
+            workers=tuple(attempt.worker_id for attempt in self.attempts),
+            durable=False,
+        )
 
     def _close_attempt(self, status: str, reason: Code | None) -> None:
         if self.attempts and self.attempts[-1].status == "running":

@@ -116,7 +116,7 @@ class DurableJob:
             text = piece.chunk.text
             if text:
                 self._buffer.append(text)
-                self._buffer_bytes += len(text)
+                self._buffer_bytes += len(text if text.isascii() else text.encode())
         if not self._buffer:
             return
         if self._shown == 0 or self._buffer_bytes >= _FLUSH_BYTES:
@@ -194,17 +194,19 @@ class DurableJob:
         last = self._token_row()
         rows = (*((last,) if last else ()), self._terminal_row(command))
         usage = command.usage
+        # What the machine knows of a job that is cut short is up to a second old.
+        tokens_out = max(command.tokens_out, self._shown)
         write = FinishJob(
             job_id=self.id,
             attempt=command.attempt,
             status=command.status,
             at_ms=self._now_ms(),
             final_events=rows,
-            usage=self._usage_row(command),
+            usage=self._usage_row(command, tokens_out),
             code=command.code,
             message=command.message,
             stop_reason=command.stop_reason,
-            tokens_out=command.tokens_out,
+            tokens_out=tokens_out,
             usage_json=usage.model_dump_json() if usage else None,
             timings_json=command.timings.model_dump_json() if command.timings else None,
             output="".join(self._text) if self._text else None,
@@ -241,7 +243,7 @@ class DurableJob:
         }
         return self._row(EventKind.ERROR, told)
 
-    def _usage_row(self, command: Finish) -> UsageRow:
+    def _usage_row(self, command: Finish, tokens_out: int) -> UsageRow:
         identity, usage = self.identity, command.usage
         return UsageRow(
             job_id=identity.id,
@@ -252,7 +254,7 @@ class DurableJob:
             created_at_ms=identity.created_at_ms,
             ended_at_ms=self._now_ms(),
             prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else command.tokens_out,
+            completion_tokens=usage.completion_tokens if usage else tokens_out,
             attempts=command.attempt,
             workers=tuple(self._workers),
         )

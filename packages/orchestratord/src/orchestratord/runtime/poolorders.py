@@ -51,11 +51,12 @@ class PoolOrders:
 
     def meet(self, pool_id: PoolId, contact: PoolContact) -> None:
         """Take the address and the key of a new session."""
-        stale = self._clients.pop(pool_id, None)
+        client = AsyncPoolClient(contact.endpoint, contact.control_key)
+        stale = self._clients.get(pool_id)
         if stale is not None:
             self._tasks.create_task(stale.aclose(), name=f"close {pool_id}")
         self._contacts[pool_id] = contact
-        self._clients[pool_id] = AsyncPoolClient(contact.endpoint, contact.control_key)
+        self._clients[pool_id] = client
 
     def start_worker(self, command: StartWorker) -> None:
         """Send the order in the background."""

@@ -26,6 +26,7 @@ from orchestratord.serving.dialects import openai_errors
 from orchestratord.serving.dialects.chat_fold import ChatFold, Frame
 from orchestratord.serving.dialects.chat_stream import ChatRewrite, keepalive_chunk
 from orchestratord.serving.outflow import OutFlow
+from orchestratord.store.rows import UsageRow
 from orchestratord.upstream.loose import Json
 
 __all__ = ["ChatCall", "ChatOptions"]
@@ -60,14 +61,17 @@ class ChatCall:
         word: Callable[[WorkerAddress], EngineRequest],
         now: Callable[[], float],
         forget: Callable[[JobId], None],
+        account: Callable[[UsageRow], None],
     ) -> None:
         self.record = record
         self.flow = flow
         self.options = options
         self.began_at = now()
+        self._queued_at = self.began_at
         self._word = word
         self._now = now
         self._forget = forget
+        self._account = account
         self._shown = False
         self._data_keepalive_at = self.began_at
         self._rewrite = self._new_rewrite()
@@ -119,6 +123,7 @@ class ChatCall:
     def on_requeued(self, command: PersistRequeued) -> None:
         """Start over unseen: nothing of the old attempt was shown."""
         self.record.requeued(command)
+        self._queued_at = self._now()
         self._rewrite = self._new_rewrite()
         self._fold = ChatFold()
 
@@ -126,6 +131,7 @@ class ChatCall:
         """Give the client its end."""
         self.record.finished(command)
         self._forget(self.id)
+        self._account(self.record.usage(command))
         if command.status is not JobStatus.COMPLETED:
             self._refuse(_refusal(command))
         elif self.options.stream:
@@ -153,10 +159,10 @@ class ChatCall:
 
     def overdue(self, now: float) -> Refusal | None:
         """Why the call should be given up now, if it should."""
-        if self.flow.waiting_bytes and now - self.flow.taken_at > self.options.slow_reader_s:
+        if self.flow.stuck_s(now) > self.options.slow_reader_s:
             return Refusal(Code.TIMEOUT, "the client stopped reading")
         waits = self.record.status is JobStatus.QUEUED and not self.options.stream
-        if waits and now - self.began_at > self.options.load_wait_s:
+        if waits and now - self._queued_at > self.options.load_wait_s:
             return Refusal(
                 Code.LOADING,
                 f"no worker was ready within {self.options.load_wait_s:.0f} s: try again, "

@@ -5,7 +5,7 @@ asks for keep-alives and ends readers that do not read; a stopping daemon says s
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from orchestrator_core.clock import Clock
@@ -14,6 +14,7 @@ from orchestrator_core.stream import sse
 from orchestratord.runtime.durable_job import DurableJob
 from orchestratord.runtime.joblog import JobLog, event_frame, is_terminal
 from orchestratord.runtime.live import LiveJobs
+from orchestratord.serving.patience import run_out
 from orchestratord.store.port import JobStore
 
 __all__ = ["EventReader", "EventReaders"]
@@ -59,7 +60,7 @@ class EventReaders:
     def __len__(self) -> int:
         return len(self._readers)
 
-    async def frames(self, reader: EventReader) -> AsyncIterator[bytes]:
+    async def frames(self, reader: EventReader) -> AsyncGenerator[bytes]:
         """Yield what the client shall be sent next, until the job's terminal event."""
         self._readers.add(reader)
         try:
@@ -67,6 +68,7 @@ class EventReaders:
                 data, ended = await self._next(reader)
                 if data:
                     reader.sending = True
+                    reader.sent_at = self._clock.monotonic_s()
                     yield data
                     reader.sending = False
                     reader.sent_at = self._clock.monotonic_s()
@@ -83,7 +85,7 @@ class EventReaders:
             silent_s = now - reader.sent_at
             if reader.sending:
                 if silent_s > self._slow_reader_s and reader.patience is not None:
-                    reader.patience.reschedule(asyncio.get_running_loop().time())
+                    run_out(reader.patience)
             elif silent_s >= self._keepalive_s:
                 reader.keepalive_due = True
                 if reader.log is not None:
@@ -99,7 +101,7 @@ class EventReaders:
     async def _next(self, reader: EventReader) -> tuple[bytes, bool]:
         job = self._jobs.get(reader.job_id)
         if isinstance(job, DurableJob):
-            # A job leaves the live ones before its last COMMIT; its log still gets that one.
+            # The log outlives the job's place among the live ones, for whoever reads it still.
             reader.log = job.log
         if reader.log is None:
             return await self._from_store(reader)
@@ -120,8 +122,8 @@ class EventReaders:
     async def _from_store(self, reader: EventReader) -> tuple[bytes, bool]:
         rows = await self._store.events_after(reader.job_id, reader.cursor, _PAGE)
         if not rows:
-            # Not live and nothing further on disk: the client already has the terminal event.
-            return b"", reader.log is None
+            # Nothing can follow on disk: the client has the terminal event, or it was purged.
+            return b"", reader.log is None or reader.log.ended
         reader.cursor = rows[-1].seq
         data = b"".join(event_frame(row.seq, row.kind, row.data) for row in rows)
         return data, is_terminal(rows[-1].kind)

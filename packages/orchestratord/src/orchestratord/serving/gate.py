@@ -37,8 +37,8 @@ from orchestratord.serving.chat_call import ChatCall, ChatOptions
 from orchestratord.serving.engine_request import chat_request, task_request
 from orchestratord.serving.outflow import FlowBudget, OutFlow
 from orchestratord.settings import OrchestratorSettings
-from orchestratord.store.rows import EventRow, NewJob
-from orchestratord.store.writes import AdmitJob
+from orchestratord.store.rows import EventRow, NewJob, UsageRow
+from orchestratord.store.writes import AdmitJob, RecordUsage
 from orchestratord.upstream.loose import Json
 
 __all__ = ["Gate", "task_wording"]
@@ -90,7 +90,6 @@ class Gate:
         position = self.loop.machine.depth(ServiceKey(entry.id, TaskKind.GENERATE)) + 1
         told = {"job_id": new.id, "queue_position": position}
         queued = EventRow(new.id, 1, EventKind.QUEUED, orjson.dumps(told).decode())
-        await self.journal.store.submit(AdmitJob(new, queued))
         job = DurableJob(
             Identity(
                 id=new.id,
@@ -104,8 +103,14 @@ class Gate:
             last_seq=0,
             attempted=False,
         )
-        job.admitted(queued)
+        # It takes its place at once, so that the limit holds for those that come meanwhile.
         self.jobs.add(job)
+        try:
+            await self.journal.store.submit(AdmitJob(new, queued))
+        except BaseException:
+            self.jobs.drop(job.id)
+            raise
+        job.admitted(queued)
         pin = PoolId(task.pin.pool) if task.pin and task.pin.pool else None
         self.loop.post(JobArrived(at=self.loop.now(), job=self._facts(new, entry, pin)))
         return TaskAccepted(
@@ -138,6 +143,7 @@ class Gate:
             word=self._chat_wording(request, entry),
             now=self.loop.now,
             forget=self.jobs.drop,
+            account=self._account,
         )
         self.calls.add(record)
         self.jobs.add(call)
@@ -154,6 +160,9 @@ class Gate:
         )
         self.loop.post(JobArrived(at=self.loop.now(), job=facts))
         return call
+
+    def _account(self, usage: UsageRow) -> None:
+        self.journal.store.post(RecordUsage(usage))
 
     def _check(self, model: str) -> CatalogEntry | Refusal:
         if self.is_closed():

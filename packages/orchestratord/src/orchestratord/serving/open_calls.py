@@ -7,6 +7,7 @@ from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.ids import JobId
 from orchestrator_core.scheduler.events import CancelRequested, Event
 from orchestratord.serving.chat_call import ChatCall
+from orchestratord.serving.patience import run_out
 
 __all__ = ["OpenCalls"]
 
@@ -44,7 +45,7 @@ class OpenCalls:
             call.give_up(refusal)
             self._post(CancelRequested(at=now, job_id=call.id))
             if refusal.code is Code.TIMEOUT:
-                patience.reschedule(asyncio.get_running_loop().time())
+                run_out(patience)
 
     async def emptied_or(self, hurry: asyncio.Event) -> None:
         """Return when no call is open any more, or when somebody is in a hurry."""

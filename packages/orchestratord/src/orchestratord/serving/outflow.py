@@ -8,13 +8,15 @@ import asyncio
 from typing import Final
 
 from orchestrator_core.errors import Refusal
-from orchestrator_core.units import MIB
+from orchestrator_core.units import KIB, MIB
 from orchestratord.runtime.live import Valve
 
 __all__ = ["FlowBudget", "OutFlow"]
 
 _STREAM_LIMIT_BYTES: Final = 1 * MIB
 _TOTAL_LIMIT_BYTES: Final = 256 * MIB
+# A client is given its bytes in pieces that also a slow line carries before patience runs out.
+_PIECE_BYTES: Final = 64 * KIB
 
 
 class FlowBudget:
@@ -34,8 +36,8 @@ class OutFlow:
     """The buffer between a worker's socket and a client's."""
 
     __slots__ = (
-        "_budget", "_chunks", "_limit_bytes", "_size_bytes", "_valve", "_waiter",
-        "ended", "head_sent", "refusal", "taken_at", "touched_at",
+        "_budget", "_chunks", "_in_send", "_limit_bytes", "_moved_at", "_size_bytes", "_valve",
+        "_waiter", "ended", "head_sent", "refusal", "touched_at",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +45,8 @@ class OutFlow:
     ) -> None:
         self._budget = budget
         self._chunks: list[bytes] = []
+        self._in_send = False
+        self._moved_at = now
         self._limit_bytes = limit_bytes
         self._size_bytes = 0
         self._valve: Valve | None = None
@@ -51,12 +55,14 @@ class OutFlow:
         self.head_sent = False
         self.refusal: Refusal | None = None
         self.touched_at = now
-        self.taken_at = now
 
     def push(self, data: bytes, now: float, valve: Valve | None = None) -> None:
         """Add bytes; with too many waiting, the valve is closed until the client has read."""
         if self.ended or not data:
             return
+        if not (self._chunks or self._in_send):
+            # The client has everything that there was: its time to read begins now.
+            self._moved_at = now
         self._chunks.append(data)
         self._size_bytes += len(data)
         self._budget.used_bytes += len(data)
@@ -79,29 +85,36 @@ class OutFlow:
             return
         if self.head_sent:
             self.push(frame, now)
+        else:
+            # A whole refusal with its status is worth more than the first words of an answer.
+            self._drop()
         self.end(refusal)
 
     def discard(self) -> None:
         """Drop what waits: the client is gone."""
-        self._budget.used_bytes -= self._size_bytes
-        self._chunks.clear()
-        self._size_bytes = 0
+        self._drop()
         self.end()
 
     def take(self, now: float) -> bytes:
-        """Hand out all that waits as one piece."""
-        chunks = self._chunks
-        if not chunks:
-            return b""
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
-        self._budget.used_bytes -= self._size_bytes
-        self._size_bytes = 0
-        self.taken_at = now
-        if self._valve is not None:
+        """Hand out what waits, not too much at once; sent() must follow."""
+        self._in_send = True
+        self._moved_at = now
+        data = self._next_piece()
+        self._size_bytes -= len(data)
+        self._budget.used_bytes -= len(data)
+        if self._valve is not None and self._size_bytes <= self._limit_bytes // 2:
             self._valve.resume()
             self._valve = None
         return data
+
+    def sent(self, now: float) -> None:
+        """The client's side has accepted what was taken."""
+        self._in_send = False
+        self._moved_at = now
+
+    def stuck_s(self, now: float) -> float:
+        """For how long bytes have been waiting for a client that takes none."""
+        return now - self._moved_at if self._chunks or self._in_send else 0.0
 
     @property
     def waiting_bytes(self) -> int:
@@ -117,6 +130,24 @@ class OutFlow:
             await self._waiter
         finally:
             self._waiter = None
+
+    def _next_piece(self) -> bytes:
+        chunks = self._chunks
+        if len(chunks) == 1:
+            self._chunks = []
+            return chunks[0]
+        size, count = 0, 0
+        while count < len(chunks) and size < _PIECE_BYTES:
+            size += len(chunks[count])
+            count += 1
+        data = b"".join(chunks[:count])
+        del chunks[:count]
+        return data
+
+    def _drop(self) -> None:
+        self._budget.used_bytes -= self._size_bytes
+        self._chunks.clear()
+        self._size_bytes = 0
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

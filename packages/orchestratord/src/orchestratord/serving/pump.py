@@ -25,8 +25,8 @@ from orchestratord.runtime.workerbook import WorkerAddress
 from orchestratord.serving.engine_faults import refused_by_engine
 from orchestratord.upstream.chunks import DONE, Chunk, EngineError, read_chunk
 from orchestratord.upstream.exchange import Exchange, Fault, FaultKind, open_exchange
-from orchestratord.upstream.loose import Json
-from orchestratord.upstream.request import build_request
+from orchestratord.upstream.loose import Json, as_amount, as_count
+from orchestratord.upstream.request import build_request, host_header
 
 __all__ = ["Pump"]
 
@@ -76,7 +76,7 @@ class Pump:
         request = build_request(
             "POST",
             wanted.target,
-            host=f"{self._worker.host}:{self._worker.port}",
+            host=host_header((self._worker.host, self._worker.port)),
             body=wanted.body,
             bearer=self._worker.key,
             accept="text/event-stream",
@@ -89,6 +89,8 @@ class Pump:
             self._report(fault)
 
     async def _exchange_once(self, request: bytes) -> Fault | None:
+        # The sweeper judges the open connection; that of an earlier try is none of its business.
+        self._exchange = None
         self._finished = asyncio.get_running_loop().create_future()
         address = (self._worker.host, self._worker.port)
         found = await open_exchange(
@@ -126,9 +128,12 @@ class Pump:
             )
 
     def _give_up(self, message: str) -> None:
+        self._hang_up(Fault(FaultKind.TIMEOUT, message))
+
+    def _hang_up(self, fault: Fault | None) -> None:
         if self._exchange is not None:
             self._exchange.abort()
-        self._settle(Fault(FaultKind.TIMEOUT, message))
+        self._settle(fault)
 
     # The valve
 
@@ -165,9 +170,14 @@ class Pump:
             chunk = self._read(frame)
             if chunk is not None:
                 pieces.append(Piece(frame, chunk))
+            elif self._engine_error is not None:
+                break
         if pieces:
             self.moved_at = self._now()
             self._job.deliver(pieces, self)
+        if self._engine_error is not None:
+            # Nothing good follows, and an engine that does not close would hold the slot.
+            self._hang_up(None)
 
     def _split(self, body: bytes) -> list[bytes]:
         try:
@@ -253,8 +263,8 @@ class Pump:
                 attempt=self.attempt,
                 stop_reason=self._stop_reason or "stop",
                 tokens_out=self.tokens,
-                usage=Usage.model_validate(_numbers(self._usage)),
-                timings=Timings.model_validate(_numbers(self._timings)),
+                usage=_usage(self._usage),
+                timings=_timings(self._timings),
             )
         )
 
@@ -262,5 +272,16 @@ class Pump:
 _UNSEEN: Final = frozenset({FaultKind.EOF, FaultKind.RESET})
 
 
-def _numbers(found: Json) -> dict[str, int | float]:
-    return {key: value for key, value in found.items() if isinstance(value, (int, float))}
+def _usage(found: Json) -> Usage:
+    return Usage(
+        prompt_tokens=as_count(found.get("prompt_tokens")),
+        completion_tokens=as_count(found.get("completion_tokens")),
+        total_tokens=as_count(found.get("total_tokens")),
+    )
+
+
+def _timings(found: Json) -> Timings:
+    return Timings(
+        prompt_ms=as_amount(found.get("prompt_ms")),
+        predicted_ms=as_amount(found.get("predicted_ms")),
+    )

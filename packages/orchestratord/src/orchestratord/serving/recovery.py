@@ -3,7 +3,6 @@
 import orjson
 
 from orchestrator_core.catalog.resolve import Catalog
-from orchestrator_core.clock import Clock
 from orchestrator_core.contracts.pool import WorkerSpec
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Refusal
@@ -24,6 +23,8 @@ async def restore_jobs(
 ) -> int:
     """Restore every unfinished job in its old place; returns how many there were."""
     stored = await journal.store.restore()
+    # One reading for all: two readings would shuffle jobs that came within the same millisecond.
+    now, now_ms = loop.now(), journal.clock.unix_ms()
     for found in stored:
         entry = catalog.resolve(found.job.model)
         words = as_object(orjson.loads(found.job.request_json or "{}")) or {}
@@ -40,7 +41,7 @@ async def restore_jobs(
             attempted=found.last_seq > 1,
         )
         jobs.add(job)
-        loop.post(_restored(found, _pin(words), loop.now(), journal.clock))
+        loop.post(_restored(found, _pin(words), now, now_ms))
     return len(stored)
 
 
@@ -59,9 +60,8 @@ def _pin(words: Json) -> PoolId | None:
     return PoolId(pool) if pool else None
 
 
-def _restored(found: StoredJob, pin_pool: PoolId | None, now: float, clock: Clock) -> JobRestored:
+def _restored(found: StoredJob, pin_pool: PoolId | None, now: float, now_ms: int) -> JobRestored:
     row = found.job
-    now_ms = clock.unix_ms()
     deadline_at = None
     if row.deadline_at_ms is not None:
         deadline_at = now + (row.deadline_at_ms - now_ms) / 1000

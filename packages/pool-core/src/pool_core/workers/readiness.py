@@ -40,13 +40,17 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask for what; is_ours tells whether the listener belongs to our process."""
+    """Whom to ask for what; is_ours tells whether the listener belongs to our process.
+
+    A worker that was ready before may be busy with a long answer: it need not give us another.
+    """
 
     url: str
     key: str
     model: str
     task: TaskKind
     is_ours: Callable[[], bool]
+    was_ready: bool = False
 
 
 async def check(
@@ -90,6 +94,8 @@ async def _prove(client: httpx.AsyncClient, target: Target, answer_s: float) -> 
     ours = await client.get("/v1/models", headers=bearer)
     if ours.status_code != 200:
         return Readiness(Stage.WRONG, f"answers {ours.status_code} to our own key")
+    if target.was_ready:
+        return Readiness(Stage.READY)
     path, body = _question(target)
     answer = await client.post(path, json=body, headers=bearer, timeout=answer_s)
     if answer.status_code == 200 and _has_answer(answer, target.task):

@@ -72,7 +72,9 @@ class Tender:
             if result.stage is Stage.READY:
                 await self._mark_ready(charge)
                 return
-            self._note(charge, result, late=self.clock.monotonic_s() >= deadline_s)
+            # One that was ready before has loaded: only silence or its end is left to wait for.
+            late = not target.was_ready and self.clock.monotonic_s() >= deadline_s
+            self._note(charge, result, late=late)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(charge.exited.wait(), pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
@@ -117,6 +119,7 @@ class Tender:
             model=record.spec.model.model_id,
             task=record.spec.task,
             is_ours=partial(process.owns, self.host, charge),
+            was_ready=record.ready_at is not None,
         )
 
 

@@ -9,7 +9,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +19,12 @@ import structlog
 
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clock import SystemClock
-from orchestrator_core.config.layout import POOL_MANAGERD, Layout
+from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD, Layout
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.daemon.presence import Presence, url_of
 from orchestrator_core.errors import Refusal, error_for
 from orchestrator_core.idgen import IdSource
-from orchestrator_core.platforms import sockets
+from orchestrator_core.platforms import runfiles, sockets
 from orchestrator_core.platforms.port import Platform
 from pool_core.catalog.builtin import BuiltinModels
 from pool_core.devices.inventory import probe_devices
@@ -38,7 +38,7 @@ from pool_managerd.runtime.link import Pace
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.pool import ChangeDesk, Pool
 from pool_managerd.serving.server import EmbeddedServer
-from pool_managerd.settings import PoolSettings, find_worker_program, pool_id_for
+from pool_managerd.settings import LOCAL, PoolSettings, find_worker_program, pool_id_for
 
 __all__ = ["Daemon", "Site"]
 
@@ -163,7 +163,7 @@ class Daemon:
             return NoLink()
         key_file = settings.orchestrator_key_file or self._site.layout.local_pool_key
         return Announcer(
-            target=Target(settings.orchestrator_url, key_file),
+            target=Target(self._orchestrator_finder(settings.orchestrator_url), key_file),
             identity=self._identity,
             workers=self._workers,
             devices=self._devices,
@@ -173,8 +173,21 @@ class Daemon:
             dial=AsyncOrchestratorClient,
             roll=random.random,
             count=metrics.count_beat,
-            pace=Pace(),
+            # Looking for a run file costs nothing, so a neighbour is found again soon.
+            pace=Pace(longest_s=5.0) if settings.orchestrator_url == LOCAL else Pace(),
         )
+
+    def _orchestrator_finder(self, url: str) -> Callable[[], str | None]:
+        if url != LOCAL:
+            return lambda: url
+        folder, platform = self._site.layout.run_folder, self._site.platform
+
+        def find() -> str | None:
+            # A restarted orchestrator may listen elsewhere; its run file always says where.
+            run = runfiles.read_live(folder, ORCHESTRATORD, platform)
+            return None if run is None else run.url
+
+        return find
 
     def _ask_to_stop(self, signum: int) -> None:
         _log.info("pool.stopping", signal=signal.Signals(signum).name)

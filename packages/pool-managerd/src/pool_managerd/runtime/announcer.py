@@ -28,9 +28,9 @@ _log: Final = structlog.stdlib.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the orchestrator is and which file holds our key for it."""
+    """How the orchestrator is found, anew for each session, and the file with our key for it."""
 
-    url: str
+    find: Callable[[], str | None]
     key_file: Path
 
 
@@ -99,6 +99,7 @@ class Announcer:
         self._pace = pace
         self._changed = asyncio.Event()
         self._link: OrchestratorLink | None = None
+        self._url: str | None = None
         self._session_id = ""
         self._connected = False
         self._seq = 0
@@ -107,7 +108,8 @@ class Announcer:
     @property
     def view(self) -> LinkView:
         """Where the session stands."""
-        return LinkView(self._target.url, self._session_id, self._connected)
+        url = self._url if self._connected else self._target.find()
+        return LinkView(url, self._session_id, self._connected)
 
     def poke(self) -> None:
         """Something changed: beat now. Several pokes before the beat become one."""
@@ -137,21 +139,29 @@ class Announcer:
     async def _speak(self, state: LinkState) -> tuple[Verdict, str]:
         try:
             async with asyncio.timeout(self._pace.call_timeout_s):
-                return await (self._beat() if state.registered else self._register())
+                in_session = state.registered and not self._has_moved()
+                return await (self._beat() if in_session else self._register())
         except TimeoutError:
             return Verdict.UNREACHABLE, f"no answer in {self._pace.call_timeout_s:g} s"
         except LlorchError as error:
             return judge(error.code), error.refusal.message
 
+    def _has_moved(self) -> bool:
+        """The orchestrator came back elsewhere; one that is away may still come back here."""
+        return self._target.find() not in (self._url, None)
+
     async def _register(self) -> tuple[Verdict, str]:
         await self._hang_up()
+        self._url = self._target.find()
+        if self._url is None:
+            return Verdict.UNREACHABLE, "no orchestratord of this installation is running"
         try:
             key = self._target.key_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             return Verdict.KEY_MISSING, f"{self._target.key_file}: {error}"
         self._session_id = self._ids.session()
         self._seq = 0
-        self._link = self._dial(self._target.url, key)
+        self._link = self._dial(self._url, key)
         registered = await self._link.register(
             PoolRegister(
                 pool_id=self._identity.pool_id,
@@ -194,11 +204,11 @@ class Announcer:
         if step.tell is None:
             return
         if verdict is Verdict.ACCEPTED:
-            _log.info("pool.registered", session=self._session_id, url=self._target.url)
+            _log.info("pool.registered", session=self._session_id, url=self._url)
             return
         _log.warning(
             f"orchestrator.{verdict.value}",
-            url=self._target.url,
+            url=self._url,
             reason=reason,
             retry_s=round(step.delay_s, 1),
             hint=_HINTS.get(verdict),

@@ -1,27 +1,58 @@
-"""Checks the address that a pool gives for itself; pure."""
+"""Checks the addresses and keys that a pool gives for itself and its workers; pure."""
 
 import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
+from orchestrator_core.contracts.pool import WorkerReport
 from orchestrator_core.errors import Code, Refusal
 
-__all__ = ["checked_endpoint"]
+__all__ = ["checked_address", "refused_worker"]
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
 
-def checked_endpoint(endpoint: str) -> str | Refusal:
-    """Accept plain HTTP to this machine only: orders carry a key, and there is no TLS on it."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
+def checked_address(url: str, field: str) -> str | Refusal:
+    """Accept plain HTTP to this machine only: calls carry a key, and there is no TLS on them."""
+    found = _loopback(url)
+    if found is not None:
+        return found
+    message = f"{field} {url[:200]!r} is not http://LOOPBACK:PORT"
+    return Refusal(Code.INVALID_REQUEST, message, {"param": field})
+
+
+def refused_worker(workers: Iterable[WorkerReport]) -> Refusal | None:
+    """Find a worker whose address or key no request may be sent with."""
+    for number, worker in enumerate(workers):
+        if worker.url is not None:
+            found = checked_address(worker.url, f"workers.{number}.url")
+            if isinstance(found, Refusal):
+                return found
+        if worker.key is not None and not _KEY.fullmatch(worker.key.get_secret_value()):
+            field = f"workers.{number}.key"
+            message = f"{field} holds characters that no key has"
+            return Refusal(Code.INVALID_REQUEST, message, {"param": field})
+    return None
+
+
+def _loopback(url: str) -> str | None:
     try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        is_loopback = host == "localhost"
+        return None
+    if parts.scheme != "http" or not port or "@" in parts.netloc:
+        return None
+    if parts.path.strip("/") or parts.query or parts.fragment or not _is_loopback(host):
+        return None
+    # Written anew, so that nothing else of the text reaches a client.
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        port = parts.port
+        return "%" not in host and ipaddress.ip_address(host).is_loopback
     except ValueError:
-        port = None
-    bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-    if parts.scheme != "http" or not is_loopback or port is None or not bare:
-        message = f"endpoint {endpoint!r} is not http://LOOPBACK:PORT"
-        return Refusal(Code.INVALID_REQUEST, message, {"param": "endpoint"})
-    return endpoint.rstrip("/")
+        return host == "localhost"

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from orchestrator_core.errors import Code, LlorchError, Refusal
 from orchestratord.api.control.holder import edge_request_of
-from orchestratord.api.request import refusal_reply, validation_refusal
+from orchestratord.api.request import BROKEN, refusal_reply, validation_refusal
 from orchestratord.routes import Manner, Route
 
 __all__ = ["PlainHandler", "plain_app"]
@@ -19,7 +19,7 @@ PlainHandler = Callable[..., Awaitable[object]]
 
 def plain_app(routes: Iterable[Route], handlers: Mapping[str, PlainHandler]) -> FastAPI:
     """Bind every plain row to its handler."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for route in routes:
         if route.manner is Manner.PLAIN:
             app.add_api_route(
@@ -33,6 +33,7 @@ def plain_app(routes: Iterable[Route], handlers: Mapping[str, PlainHandler]) -> 
     app.add_exception_handler(LlorchError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -45,7 +46,11 @@ async def _refused(request: Request, problem: Exception) -> Response:
 async def _invalid(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, RequestValidationError):
         raise problem
-    return _response(request, validation_refusal(problem.errors()))
+    problems = problem.errors()
+    if problems[0]["type"] == "json_invalid":
+        reason = problems[0].get("ctx", {}).get("error", "it cannot be read")
+        return _response(request, Refusal(Code.INVALID_REQUEST, f"the body is not JSON: {reason}"))
+    return _response(request, validation_refusal(problems))
 
 
 async def _http_error(request: Request, problem: Exception) -> Response:
@@ -55,9 +60,15 @@ async def _http_error(request: Request, problem: Exception) -> Response:
     return _response(request, Refusal(code, str(problem.detail)))
 
 
+async def _broken(request: Request, problem: Exception) -> Response:  # noqa: ARG001 - the edge logs it.
+    return _response(request, Refusal(Code.INTERNAL, BROKEN))
+
+
 def _response(request: Request, refusal: Refusal) -> Response:
-    marker = edge_request_of(request).correlation_id
-    status, body, headers = refusal_reply(refusal, request.url.path, marker)
+    edge_request = edge_request_of(request)
+    status, body, headers = refusal_reply(
+        refusal, edge_request.route.path, edge_request.correlation_id
+    )
     response = Response(body, status)
     for name, value in headers:
         response.headers[name.decode()] = value.decode()

@@ -1,6 +1,6 @@
 """Pools and workers: sessions and beats from the hosts, views and stops for operators."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -13,11 +13,11 @@ from orchestrator_core.contracts.pool import (
     WorkerList,
     WorkerReport,
 )
-from orchestrator_core.errors import Code, Refusal, RequestError
+from orchestrator_core.errors import CapacityError, Code, Refusal, RequestError
 from orchestrator_core.ids import PoolId, SessionId
 from orchestrator_core.scheduler import events
 from orchestrator_core.scheduler.views import PoolFacts, WorkerFacts
-from orchestratord.api.control.contacts import checked_endpoint
+from orchestratord.api.control.contacts import checked_address, refused_worker
 from orchestratord.runtime.loop import Loop
 from orchestratord.runtime.poolorders import PoolContact, PoolOrders
 from orchestratord.runtime.workerbook import WorkerBook
@@ -47,7 +47,8 @@ class PoolHandlers:
 
     async def register(self, body: PoolRegister) -> PoolRegistered:
         """Open a session; a newer one fences the older."""
-        endpoint = checked_endpoint(body.endpoint)
+        self._refuse_unless_ready(body.workers)
+        endpoint = checked_address(body.endpoint, "endpoint")
         if isinstance(endpoint, Refusal):
             raise RequestError(endpoint)
         pool_id, session_id = PoolId(body.pool_id), SessionId(body.session_id)
@@ -80,6 +81,7 @@ class PoolHandlers:
         if body.pool_id != pool_id:
             message = f"the path names pool {id}, the body {body.pool_id}"
             raise RequestError(Refusal(Code.INVALID_REQUEST, message))
+        self._refuse_unless_ready(body.workers)
         refusal = self._loop.machine.beat_refusal(pool_id, session_id)
         if refusal is not None:
             raise RequestError(refusal)
@@ -98,6 +100,15 @@ class PoolHandlers:
             heartbeat_interval_s=self._heartbeat_interval_s,
         )
 
+    def _refuse_unless_ready(self, workers: Iterable[WorkerReport]) -> None:
+        if self._loop.failure is not None:
+            # Without the machine the wanted set is not known, and an empty one would stop workers.
+            message = "the scheduler has stopped: report again once the orchestrator is back"
+            raise CapacityError(Refusal(Code.DRAINING, message))
+        refusal = refused_worker(workers)
+        if refusal is not None:
+            raise RequestError(refusal)
+
     async def show_all(self) -> PoolList:
         """Show all pools."""
         return PoolList(items=[self._view(pool) for pool in self._loop.machine.pools()])
@@ -108,9 +119,14 @@ class PoolHandlers:
 
     async def stop_worker(self, id: str) -> Health:  # noqa: A002 - the path's name.
         """Stop a worker by id or by POOL/name; waiting jobs may order a new one."""
-        worker = next((found for found in self._reported() if _answers_to(found, id)), None)
-        if worker is None:
+        workers = [found for found in self._reported() if _answers_to(found, id)]
+        if not workers:
             raise RequestError(Refusal(Code.WORKER_NOT_FOUND, f"there is no worker {id}"))
+        if len(workers) > 1:
+            names = ", ".join(found.worker_id for found in workers)
+            message = f"several pools have a worker {id}: say which by its id ({names})"
+            raise RequestError(Refusal(Code.CONFLICT, message))
+        (worker,) = workers
         self._loop.post(events.WorkerStopRequested(at=self._now(), worker_id=worker.worker_id))
         return Health(status="stopping")
 

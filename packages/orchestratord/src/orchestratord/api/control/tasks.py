@@ -55,7 +55,7 @@ class TaskHandlers:
         cursor: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> TaskList:
-        """Show one page; the calls in memory stand on the first one."""
+        """Show one page of the calls in memory and the jobs in the store."""
         holder = holder_of(request)
         page = await self._store.list_jobs(
             JobFilter(
@@ -67,18 +67,20 @@ class TaskHandlers:
                 limit=limit,
             )
         )
-        items = [job_view(row) for row in page.items]
-        if cursor is None:
-            calls = [
-                call.view()
-                for call in self._calls.newest_first()
-                if _may_see(holder, call)
-                and (status is None or call.status is status)
-                and (model is None or call.model == model)
-                and (priority is None or call.priority is priority)
-            ]
-            items = sorted(calls[:limit] + items, key=lambda view: view.id, reverse=True)
-        return TaskList(items=items, next=page.next_cursor)
+        calls = [
+            call
+            for call in self._calls.newest_first()
+            if _may_see(holder, call)
+            and (cursor is None or call.id < cursor)
+            and (status is None or call.status is status)
+            and (model is None or call.model == model)
+            and (priority is None or call.priority is priority)
+        ]
+        found = [call.view() for call in calls[:limit]] + [job_view(row) for row in page.items]
+        found.sort(key=lambda view: view.id, reverse=True)
+        more = page.next_cursor is not None or len(page.items) + len(calls) > limit
+        # Calls and stored jobs have ids of one order, so the last id is the cursor of both.
+        return TaskList(items=found[:limit], next=found[limit - 1].id if more else None)
 
     async def show(self, request: Request, id: str) -> JobView:  # noqa: A002 - the path's name.
         """Show one job with its attempts and why it waits."""

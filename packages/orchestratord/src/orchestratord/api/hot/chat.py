@@ -91,6 +91,7 @@ class ChatHandler:
         flow.head_sent = True
         headers = (*_STREAM_HEADERS, *_job_header(call))
         await request.reply(200, flow.take(now()), headers, more=True)
+        flow.sent(now())
         await _pour(request, call, now)
 
     async def _head_time(self, call: ChatCall) -> None:
@@ -104,15 +105,13 @@ class ChatHandler:
 
 async def _pour(request: Request, call: ChatCall, now: Callable[[], float]) -> None:
     flow, send = call.flow, request.send
-    while True:
+    data = b"-"
+    while data:
+        await flow.wait()
+        # Nothing left after the wait is the end; also the closing message waits for the client.
         data = flow.take(now())
-        if data:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        elif flow.ended:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        else:
-            await flow.wait()
+        await send({"type": "http.response.body", "body": data, "more_body": bool(data)})
+        flow.sent(now())
 
 
 def _job_header(call: ChatCall) -> tuple[tuple[bytes, bytes], ...]:

@@ -3,7 +3,7 @@
 from orchestrator_core.catalog.entries import CatalogEntry
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.contracts.openai import ModelCard, ModelCards
-from orchestrator_core.errors import Refusal
+from orchestrator_core.errors import Code, Refusal
 from orchestratord.api.request import Request
 from orchestratord.runtime.loop import Loop
 
@@ -28,6 +28,10 @@ class ModelHandlers:
         entry = self._catalog.resolve(request.params["id"])
         if isinstance(entry, Refusal):
             await request.refuse(entry)
+            return
+        if not self._is_here(entry):
+            message = f"{entry.id} is on no host: run `llorch-pool models download {entry.id}`"
+            await request.refuse(Refusal(Code.MODEL_NOT_PULLED, message))
             return
         await request.reply(200, self._card(entry).model_dump_json().encode())
 

@@ -1,6 +1,7 @@
 """POST /v2/tasks and GET /v2/tasks/{id}/events: the durable job's way in and its stream out."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from orchestrator_core import ids
@@ -13,6 +14,7 @@ from orchestratord.api.request import Request, header
 from orchestratord.runtime.loop import Loop
 from orchestratord.serving.event_readers import EventReader, EventReaders
 from orchestratord.serving.gate import Gate
+from orchestratord.serving.patience import run_out
 from orchestratord.store.port import JobStore
 from orchestratord.store.rows import ACTIVE_STATUSES, JobRow
 from orchestratord.store.writes import RequestCancel
@@ -84,8 +86,9 @@ class EventsHandler:
         return await self._store.job(job_id, owner)
 
     async def _pour(self, request: Request, reader: EventReader) -> None:
-        async for data in self._readers.frames(reader):
-            await request.send({"type": "http.response.body", "body": data, "more_body": True})
+        async with contextlib.aclosing(self._readers.frames(reader)) as frames:
+            async for data in frames:
+                await request.send({"type": "http.response.body", "body": data, "more_body": True})
         await request.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _watch(self, request: Request, job: JobRow, patience: asyncio.Timeout) -> None:
@@ -94,7 +97,7 @@ class EventsHandler:
             at_ms = self._clock.unix_ms()
             await self._store.submit(RequestCancel(job_id=job.id, at_ms=at_ms))
             self._loop.post(CancelRequested(at=self._loop.now(), job_id=job.id))
-        patience.reschedule(asyncio.get_running_loop().time())
+        run_out(patience)
 
 
 def _after(request: Request) -> int | Refusal:
