@@ -90,12 +90,20 @@ class _Handler(BaseHTTPRequestHandler):
     layout: Layout
     instance = ""
 
+    def orchestrator_url(self) -> str | None:
+        """Where a pool would report to: "local" means whoever this installation runs."""
+        url = os.environ.get("LLORCH_POOL_ORCHESTRATOR_URL")
+        if url != "local":
+            return url
+        run = runfiles.read_live(self.layout.run_folder, ORCHESTRATORD.name, select.current())
+        return run.url if run else None
+
     def do_GET(self) -> None:
         pool = {
             "pool_id": "here", "version": "0.1.0", "devices": [], "workers": [], "models": [],
             "session_id": "s", "orchestrator_connected": True, "status": "online",
             "endpoint": "http://127.0.0.1:1", "last_seen_s": 0.1,
-            "orchestrator_url": os.environ.get("LLORCH_POOL_ORCHESTRATOR_URL"),
+            "orchestrator_url": self.orchestrator_url(),
         }  # fmt: skip
         registered = runfiles.read_live(
             self.layout.run_folder, POOL_MANAGERD.name, select.current()

@@ -17,6 +17,7 @@ from llorch_ctl.main import cli
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.platforms import files, runfiles, select
 from support.fake_daemon import install
+from support.waiting import until_sync
 
 PLATFORM = select.current()
 
@@ -105,13 +106,26 @@ def test_up_speaks_json(home: Home) -> None:
 
 
 def test_up_points_a_pool_of_another_orchestrator_to_ours(home: Home) -> None:
+    elsewhere = home.env | {"LLORCH_POOL_ORCHESTRATOR_URL": "http://127.0.0.1:9"}
+    process = subprocess.Popen([Path(sys.executable).parent / "pool-managerd"], env=elsewhere)
+    try:
+        until_sync(lambda: home.pid("pool-managerd") == process.pid, what="the pool daemon")
+        result = home.run("up")
+        assert result.exit_code == 0, result.output
+        assert "it is started again for" in result.stderr
+        assert home.pid("pool-managerd") not in (0, process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_up_leaves_a_pool_alone_that_finds_a_restarted_orchestrator_itself(home: Home) -> None:
     home.run("up")
     first = home.pid("pool-managerd")
     home.run("orchestrator", "stop")
     result = home.run("up")
     assert result.exit_code == 0, result.output
-    assert "it is started again for" in result.stderr
-    assert home.pid("pool-managerd") not in (0, first)
+    assert home.pid("pool-managerd") == first
 
 
 def test_up_reports_a_daemon_that_dies_with_its_last_words(home: Home) -> None:

@@ -39,8 +39,10 @@ class Rig:
         self.key_file = folder / "local-pool.key"
         self.key_file.write_text("pool-key\n")
         self.outcomes: list[str] = []
+        self.url: str | None = "http://orchestrator"
+        self.dialled: list[str] = []
         self.announcer = Announcer(
-            target=Target(lambda: "http://orchestrator", self.key_file),
+            target=Target(lambda: self.url, self.key_file),
             identity=Identity("attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",)),
             workers=self.workers,
             devices=FakeDevices(),
@@ -55,6 +57,7 @@ class Rig:
 
     def dial(self, url: str, key: str) -> AsyncOrchestratorClient:
         """Reach the app in this process."""
+        self.dialled.append(url)
         transport = httpx.ASGITransport(self.orchestrator)
         return AsyncOrchestratorClient(url, key, transport=transport)
 
@@ -87,6 +90,23 @@ async def test_registers_with_everything_the_orchestrator_needs(rig: Rig) -> Non
         assert [worker["key"] for worker in word["workers"]] == ["the-worker-key"]
         await until(lambda: rig.announcer.view.connected, what="the session")
         assert rig.announcer.view.session_id == word["session_id"]
+
+
+async def test_follows_an_orchestrator_that_came_back_elsewhere(rig: Rig) -> None:
+    async with running(rig):
+        await until(lambda: rig.announcer.view.connected, what="the session")
+        rig.url = "http://elsewhere"
+        await until(lambda: len(rig.orchestrator.registers) == 2, what="a second registration")
+    assert rig.dialled == ["http://orchestrator", "http://elsewhere"]
+
+
+async def test_waits_for_an_orchestrator_that_does_not_run_yet(rig: Rig) -> None:
+    rig.url = None
+    async with running(rig):
+        await until(lambda: "unreachable" in rig.outcomes, what="a vain look")
+        assert rig.announcer.view.url is None
+        rig.url = "http://orchestrator"
+        await until(lambda: rig.announcer.view.connected, what="the session")
 
 
 async def test_beats_count_up_and_each_reply_is_obeyed(rig: Rig) -> None:
