@@ -289,14 +289,16 @@ async def test_a_waiting_stream_gets_its_head_then_comments_then_data(
 async def test_a_waiting_client_outlives_a_keep_alive_rarer_than_our_patience(
     tmp_path: Path, engine: FakeEngine
 ) -> None:
-    async with running_orchestrator(tmp_path, keepalive_s=60, slow_reader_s=30) as site:
-        async with site.chat() as stream:
-            for _ in range(3):
-                site.sweep(61)
-                assert (await stream.frame()).startswith((b": waiting", b"data: "))
-            await site.register(ready_worker(engine.port))
-            await (await engine.next_call()).answer("x")
-            assert (await chunks_of(stream))[-1] == "[DONE]"
+    async with (
+        running_orchestrator(tmp_path, keepalive_s=60, slow_reader_s=30) as site,
+        site.chat() as stream,
+    ):
+        for _ in range(3):
+            site.sweep(61)
+            assert (await stream.frame()).startswith((b": waiting", b"data: "))
+        await site.register(ready_worker(engine.port))
+        await (await engine.next_call()).answer("x")
+        assert (await chunks_of(stream))[-1] == "[DONE]"
 
 
 async def test_a_slow_first_token_is_not_the_clients_fault(
@@ -533,10 +535,9 @@ async def test_models_are_listed_from_memory_and_shown_one_by_one(site: Orchestr
     assert "tiny-chat" in missing.json()["error"]["message"]
 
 
-async def test_a_stream_continues_to_a_client_that_shuts_no_side(
+async def test_two_streams_go_each_to_its_own_client(
     site: Orchestrator, engine: FakeEngine
 ) -> None:
-    """Two streams at a time go to their own clients."""
     await site.beat(ready_worker(engine.port), ready_worker(engine.port, 2))
     async with site.chat("one") as first, site.chat("two") as second:
         calls = [await engine.next_call() for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Settings: names, the worker's program, and addresses that others can reach."""
+"""Settings: names and the worker's program."""
 
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from pool_managerd.settings import (
     PoolSettings,
     find_worker_program,
     pool_id_for,
-    refuse_open_network,
 )
 
 
@@ -65,14 +64,3 @@ def test_finds_the_worker_beside_the_interpreter_then_on_path(
     assert found == elsewhere / "llorch-worker"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert isinstance(find_worker_program(PoolSettings(), tmp_path / "python"), Refusal)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
-def test_loopback_needs_no_permission(host: str) -> None:
-    assert refuse_open_network(PoolSettings(), host) is None
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "box.lan"])
-def test_an_open_address_needs_permission(host: str) -> None:
-    assert isinstance(refuse_open_network(PoolSettings(), host), Refusal)
-    assert refuse_open_network(PoolSettings(insecure_lan=True), host) is None

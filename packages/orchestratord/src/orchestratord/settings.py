@@ -1,29 +1,20 @@
 """What an operator may set for orchestratord; read once in main and passed down, never changed."""
 
-import ipaddress
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.daemon.settings import DaemonSettings
 
-__all__ = ["ENV_PREFIX", "OrchestratorSettings", "refuse_open_network"]
+__all__ = ["ENV_PREFIX", "OrchestratorSettings"]
 
 ENV_PREFIX: Final = "LLORCH_ORCHESTRATOR_"
 
 
-class OrchestratorSettings(BaseModel):
+class OrchestratorSettings(DaemonSettings):
     """Keys of orchestrator.toml, LLORCH_ORCHESTRATOR_* and the flags of the same names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     bind: str = Field("127.0.0.1:8080", description="host:port to listen on; port 0 takes any free")
-    insecure_lan: bool = Field(
-        default=False, description="Listen for other hosts although this is plain HTTP"
-    )
-    allowed_hosts: tuple[str, ...] = Field(
-        (), description="Host names a browser or client may use besides loopback and our own"
-    )
     heartbeat_interval_s: float = Field(5.0, gt=0, le=60, description="How often pools report")
     retention_h: float = Field(24.0, gt=0, description="How long ended jobs can be replayed")
     keepalive_s: float = Field(15.0, gt=0, description="Comment on a silent stream after this")
@@ -53,19 +44,4 @@ class OrchestratorSettings(BaseModel):
     queue_limit: int = Field(10_000, ge=1, description="Jobs that may wait or run at one time")
     shutdown_grace_s: float = Field(
         10.0, ge=0, description="How long open answers may go on after a stop was asked for"
-    )
-
-
-def refuse_open_network(settings: OrchestratorSettings, host: str) -> Refusal | None:
-    """Refuse an address that other hosts can reach, unless an operator asked for just that."""
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if is_loopback or settings.insecure_lan:
-        return None
-    return Refusal(
-        Code.CONFIG_INVALID,
-        f"{host} can be reached by other hosts and this is plain HTTP: keys could be read on the "
-        "way; bind 127.0.0.1, or say --insecure-lan if you want it anyway",
     )

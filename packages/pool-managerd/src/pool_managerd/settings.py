@@ -4,15 +4,15 @@ Values come from flags, LLORCH_POOL_* variables, config/pool.toml and these defa
 order (orchestrator_core.config.loader); main reads them once and passes them down.
 """
 
-import ipaddress
 import re
 import shutil
 import socket
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from orchestrator_core.daemon.settings import DaemonSettings
 from orchestrator_core.errors import Code, Refusal
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "PoolSettings",
     "find_worker_program",
     "pool_id_for",
-    "refuse_open_network",
 ]
 
 ENV_PREFIX: Final = "LLORCH_POOL_"
@@ -41,10 +40,8 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-class PoolSettings(BaseModel):
+class PoolSettings(DaemonSettings):
     """Everything that can be set for pool-managerd."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bind: str = Field("127.0.0.1:9200", description="host:port to listen on; port 0 takes any free")
     pool_id: PoolName | None = Field(
@@ -63,12 +60,6 @@ class PoolSettings(BaseModel):
     )
     stop_grace_s: float = Field(
         10.0, ge=0, le=600, description="Time between TERM and KILL when a stop order names none"
-    )
-    allowed_hosts: tuple[str, ...] = Field(
-        (), description="Host names a client may use besides loopback and our own"
-    )
-    insecure_lan: bool = Field(
-        default=False, description="Listen for other hosts although the API speaks plain HTTP"
     )
 
 
@@ -95,23 +86,3 @@ def find_worker_program(settings: PoolSettings, interpreter: Path) -> Path | Ref
         f"llorch-worker is neither in {interpreter.parent} nor on PATH: "
         "install llorch-worker or set worker_program",
     )
-
-
-def refuse_open_network(settings: PoolSettings, host: str) -> Refusal | None:
-    """Refuse an address that other hosts can reach, unless it was allowed in so many words."""
-    if settings.insecure_lan or _is_loopback(host):
-        return None
-    return Refusal(
-        Code.CONFIG_INVALID,
-        f"bind {host} can be reached from other hosts and the API speaks plain HTTP: "
-        "bind 127.0.0.1, or set insecure_lan to accept that",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

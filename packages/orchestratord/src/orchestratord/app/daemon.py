@@ -8,18 +8,17 @@ import contextlib
 import secrets
 import signal
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
+import uvloop
 
 from orchestrator_core.clock import Clock, SystemClock
-from orchestrator_core.config.layout import ORCHESTRATORD, Layout
+from orchestrator_core.config.layout import ORCHESTRATORD
 from orchestrator_core.daemon.presence import Presence, url_of
+from orchestrator_core.daemon.program import Site
 from orchestrator_core.errors import Code, HostError, LlorchError, Refusal
 from orchestrator_core.idgen import IdSource
-from orchestrator_core.platforms.port import Platform
 from orchestratord.app.first_keys import open_keyring
 from orchestratord.app.parts import Parts, build_parts
 from orchestratord.app.server import EmbeddedServer
@@ -29,7 +28,7 @@ from orchestratord.serving.recovery import restore_jobs
 from orchestratord.settings import OrchestratorSettings
 from orchestratord.store.sqlite import SqliteStore
 
-__all__ = ["Daemon", "Site"]
+__all__ = ["Daemon", "serve"]
 
 _log: Final = structlog.stdlib.get_logger()
 
@@ -38,21 +37,15 @@ _STOPPING: Final = Refusal(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What the daemon was given: settings, folders, operating system, environment."""
-
-    settings: OrchestratorSettings
-    layout: Layout
-    platform: Platform
-    env: Mapping[str, str]
-    version: str
+def serve(site: Site[OrchestratorSettings], listener: socket.socket) -> None:
+    """Run the daemon on a loop of its own until it is asked to stop."""
+    uvloop.run(Daemon(site, listener).run())
 
 
 class Daemon:
     """One orchestratord process."""
 
-    def __init__(self, site: Site, listener: socket.socket) -> None:
+    def __init__(self, site: Site[OrchestratorSettings], listener: socket.socket) -> None:
         self._site = site
         self._listener = listener
         self._url = url_of(listener)

@@ -10,22 +10,22 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import structlog
+import uvloop
 
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clock import SystemClock
-from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD, Layout
+from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.daemon.presence import Presence, url_of
+from orchestrator_core.daemon.program import Site
 from orchestrator_core.errors import Refusal, error_for
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.platforms import runfiles, sockets
-from orchestrator_core.platforms.port import Platform
 from pool_core.catalog.builtin import BuiltinModels
 from pool_core.devices.inventory import probe_devices
 from pool_core.workers.supervisor import Supervisor
@@ -40,7 +40,7 @@ from pool_managerd.runtime.pool import ChangeDesk, Pool
 from pool_managerd.serving.server import EmbeddedServer
 from pool_managerd.settings import LOCAL, PoolSettings, find_worker_program, pool_id_for
 
-__all__ = ["Daemon", "Site"]
+__all__ = ["Daemon", "serve"]
 
 _ORCHESTRATOR_PORT: Final = 8080
 _ENDED: Final = frozenset({WorkerStatus.STOPPED, WorkerStatus.FAILED, WorkerStatus.PARKED})
@@ -48,21 +48,15 @@ _ENDED: Final = frozenset({WorkerStatus.STOPPED, WorkerStatus.FAILED, WorkerStat
 _log: Final = structlog.stdlib.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What the daemon was given: settings, folders, operating system, environment."""
-
-    settings: PoolSettings
-    layout: Layout
-    platform: Platform
-    env: Mapping[str, str]
-    version: str
+def serve(site: Site[PoolSettings], listener: socket.socket) -> None:
+    """Run the daemon on a loop of its own until it is asked to stop."""
+    uvloop.run(Daemon(site, listener).run())
 
 
 class Daemon:
     """One pool-managerd process."""
 
-    def __init__(self, site: Site, listener: socket.socket) -> None:
+    def __init__(self, site: Site[PoolSettings], listener: socket.socket) -> None:
         self._site = site
         self._listener = listener
         self._url = url_of(listener)

@@ -44,6 +44,7 @@ class PoolHandlers:
         self._orders = orders
         self._heartbeat_interval_s = heartbeat_interval_s
         self._now = now
+        self._last_beats: dict[PoolId, int] = {}
 
     async def register(self, body: PoolRegister) -> PoolRegistered:
         """Open a session; a newer one fences the older."""
@@ -56,6 +57,7 @@ class PoolHandlers:
             pool_id, PoolContact(endpoint, body.control_key.get_secret_value(), body.version)
         )
         self._book.replace(pool_id, body.workers)
+        self._last_beats[pool_id] = 0
         _log.info("pool.registered", pool_id=pool_id, session_id=session_id)
         self._loop.post(
             events.PoolRegistered(
@@ -85,16 +87,19 @@ class PoolHandlers:
         refusal = self._loop.machine.beat_refusal(pool_id, session_id)
         if refusal is not None:
             raise RequestError(refusal)
-        self._book.replace(pool_id, body.workers)
-        self._loop.post(
-            events.PoolBeat(
-                at=self._now(),
-                pool_id=pool_id,
-                session_id=session_id,
-                devices=tuple(body.devices),
-                workers=tuple(body.workers),
+        # A beat that a newer one overtook on its way would lose the workers that came between them.
+        if body.seq > self._last_beats[pool_id]:
+            self._last_beats[pool_id] = body.seq
+            self._book.replace(pool_id, body.workers)
+            self._loop.post(
+                events.PoolBeat(
+                    at=self._now(),
+                    pool_id=pool_id,
+                    session_id=session_id,
+                    devices=tuple(body.devices),
+                    workers=tuple(body.workers),
+                )
             )
-        )
         return HeartbeatReply(
             wanted=self._loop.machine.wanted(pool_id),
             heartbeat_interval_s=self._heartbeat_interval_s,

@@ -67,8 +67,11 @@ class EventsHandler:
         if job is None:
             await request.refuse(Refusal(Code.JOB_NOT_FOUND, f"there is no job {job_id}"))
             return
+        is_head = request.scope["method"] == "HEAD"
+        await request.reply(200, b"", _HEADERS, more=not is_head)
+        if is_head:
+            return
         reader = EventReader(job_id, after, self._clock)
-        await request.reply(200, b"", _HEADERS, more=True)
         try:
             async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
                 reader.patience = patience

@@ -1,0 +1,112 @@
+"""The start of a daemon: settings, folder, lock and socket in this order, then it serves.
+
+Everything that can be wrong is found before anything is touched, and is one line on stderr with
+its exit code; the socket listens before the daemon adopts, restores or starts anything.
+"""
+
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from orchestrator_core.config import loader
+from orchestrator_core.config.layout import Layout
+from orchestrator_core.daemon import logs
+from orchestrator_core.daemon.settings import DaemonSettings, refuse_open_network
+from orchestrator_core.errors import Code, Exit, LlorchError, Refusal, error_for
+from orchestrator_core.platforms import files, select, sockets
+from orchestrator_core.platforms.port import Platform
+
+__all__ = ["Program", "Site", "run_program"]
+
+S = TypeVar("S", bound=DaemonSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Site(Generic[S]):
+    """What a daemon was given: settings, folders, operating system, environment."""
+
+    settings: S
+    layout: Layout
+    platform: Platform
+    env: Mapping[str, str]
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program(Generic[S]):
+    """What tells one daemon from another."""
+
+    name: str
+    version: str
+    settings: type[S]
+    env_prefix: str
+    config_name: str
+    lock: Callable[[Layout], Path]
+    serve: Callable[[Site[S], socket.socket], None]
+
+
+def run_program(
+    program: Program[S], *, config: Path | None, flags: Mapping[str, object], env: Mapping[str, str]
+) -> int:
+    """Run the daemon to its end and return its exit code."""
+    try:
+        _run(program, config, flags, env)
+    except LlorchError as error:
+        return _complain(program, error.refusal.message, error.refusal.outcome.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(program, f"{where}{error.strerror or error}", Exit.CONFIG)
+    return Exit.OK
+
+
+def _run(
+    program: Program[S], config: Path | None, flags: Mapping[str, object], env: Mapping[str, str]
+) -> None:
+    layout = Layout.from_env(env)
+    settings = loader.load(
+        program.settings,
+        env_prefix=program.env_prefix,
+        env=env,
+        file=config or layout.config_file(program.config_name),
+        file_required=config is not None,
+        flags=flags,
+    ).settings
+    site = Site(settings, layout, select.current(), env, program.version)
+    folder = program.lock(layout).parent
+    files.ensure_folder(folder)
+    files.ensure_folder(layout.state)
+    lock = files.FileLock(program.lock(layout))
+    if not lock.try_acquire():
+        raise error_for(_folder_taken(folder, lock.holder_pid()))
+    try:
+        with _listen(site) as listener:
+            logs.configure()
+            program.serve(site, listener)
+    finally:
+        lock.release()
+
+
+def _listen(site: Site[S]) -> socket.socket:
+    address = sockets.parse_bind(site.settings.bind)
+    refusal = (
+        address if isinstance(address, Refusal) else refuse_open_network(site.settings, address[0])
+    )
+    if refusal is not None:
+        raise error_for(refusal)
+    listener = sockets.bind_listener(site.settings.bind, site.platform)
+    if isinstance(listener, Refusal):
+        raise error_for(listener)
+    return listener
+
+
+def _folder_taken(folder: Path, pid: int | None) -> Refusal:
+    holder = f"process {pid}" if pid else "another process"
+    return Refusal(Code.DATA_IN_USE, f"{holder} already uses {folder}", {"pid": pid})
+
+
+def _complain(program: Program[S], message: str, code: int) -> int:
+    sys.stderr.write(f"{program.name}: {message}\n")
+    return int(code)

@@ -1,0 +1,41 @@
+"""The settings that every daemon shares, and the rule about networks that others can reach."""
+
+import ipaddress
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator_core.errors import Code, Refusal
+
+__all__ = ["DaemonSettings", "refuse_open_network"]
+
+
+class DaemonSettings(BaseModel):
+    """Where a daemon listens and for whom; each daemon adds its own keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    bind: str = Field(description="host:port to listen on; port 0 takes any free")
+    insecure_lan: bool = Field(
+        default=False, description="Listen for other hosts although the API speaks plain HTTP"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Host names a client may use besides loopback and our own"
+    )
+
+
+def refuse_open_network(settings: DaemonSettings, host: str) -> Refusal | None:
+    """Refuse an address that other hosts can reach, unless an operator asked for just that."""
+    if settings.insecure_lan or _is_loopback(host):
+        return None
+    return Refusal(
+        Code.CONFIG_INVALID,
+        f"{host} can be reached by other hosts and the API speaks plain HTTP: keys could be read "
+        "on the way; bind 127.0.0.1, or set insecure_lan (--insecure-lan) if you want it anyway",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
