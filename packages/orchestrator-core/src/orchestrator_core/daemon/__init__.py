@@ -1,1 +1,1 @@
-"""What every daemon of the suite does around its server: its log and its run file."""
+"""What every daemon of the suite does around its server: start, log and run file."""

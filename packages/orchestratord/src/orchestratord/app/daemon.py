@@ -22,6 +22,7 @@ from orchestrator_core.idgen import IdSource
 from orchestratord.app.first_keys import open_keyring
 from orchestratord.app.parts import Parts, build_parts
 from orchestratord.app.server import EmbeddedServer
+from orchestratord.runtime.keyring import KeyRing
 from orchestratord.runtime.retention import purge_for_ever
 from orchestratord.runtime.sweeper import sweep_for_ever
 from orchestratord.serving.recovery import restore_jobs
@@ -62,8 +63,11 @@ class Daemon:
             loop.add_signal_handler(signum, self._ask_to_stop, signum)
         store = await SqliteStore.open(self._site.layout.database)
         try:
+            # Before there is a group of tasks: main can tell what is wrong with a key file.
+            ids = IdSource(self._clock)
+            keys = await self._open_keys(store, ids)
             async with asyncio.TaskGroup() as tasks:
-                await self._serve(store, tasks)
+                await self._serve(store, keys, ids, tasks)
         finally:
             self._presence.withdraw()
             await store.close()
@@ -72,12 +76,18 @@ class Daemon:
             raise HostError(Refusal(Code.INTERNAL, reason)) from self._failure
         _log.info("orchestrator.stopped")
 
-    async def _serve(self, store: SqliteStore, tasks: asyncio.TaskGroup) -> None:
-        site, clock = self._site, self._clock
-        ids = IdSource(clock)
-        keys, written = await open_keyring(store=store, layout=site.layout, clock=clock, ids=ids)
+    async def _open_keys(self, store: SqliteStore, ids: IdSource) -> KeyRing:
+        keys, written = await open_keyring(
+            store=store, layout=self._site.layout, clock=self._clock, ids=ids
+        )
         for path in written:
             _log.info("key.written", path=str(path))
+        return keys
+
+    async def _serve(
+        self, store: SqliteStore, keys: KeyRing, ids: IdSource, tasks: asyncio.TaskGroup
+    ) -> None:
+        site, clock = self._site, self._clock
         parts = build_parts(
             settings=site.settings,
             version=site.version,
