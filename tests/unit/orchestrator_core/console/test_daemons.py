@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,6 +156,35 @@ def test_loser_of_a_race_waits_for_the_winner(daemons: Daemons) -> None:
         running = daemons.start(ORCHESTRATORD)
         assert (running.fresh, running.run.pid) == (False, winner.pid)
         daemons.stop(ORCHESTRATORD)
+    finally:
+        winner.kill()
+        winner.wait()
+
+
+def test_loser_of_a_race_is_not_left_to_come_up_later(
+    daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "bin" / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o700)
+    start, log = detached.start, daemons.layout.log_file("orchestratord")
+    winner = start([str(daemons.find("orchestratord"))], log_path=log, env=daemons.env)
+    losers: list[subprocess.Popen[bytes]] = []
+
+    def find_after_the_race_began(_name: str) -> Path:
+        # The look for a running daemon is over; only now the winner comes up.
+        until_sync(lambda: daemons.running(ORCHESTRATORD), what="the winner's run file")
+        return slow
+
+    def start_and_note(argv: Sequence[str], **rest: Any) -> subprocess.Popen[bytes]:
+        losers.append(start(argv, **rest))
+        return losers[-1]
+
+    monkeypatch.setattr(module.detached, "start", start_and_note)
+    try:
+        running = replace(daemons, find=find_after_the_race_began).start(ORCHESTRATORD)
+        assert (running.fresh, running.run.pid) == (False, winner.pid)
+        assert [loser.poll() for loser in losers] == [-signal.SIGKILL]
     finally:
         winner.kill()
         winner.wait()

@@ -140,6 +140,11 @@ class Daemons:
             run = self.running(program)
             if run is not None:
                 fresh = process.pid in (run.pid, self.platform.session_of(run.pid))
+                if not fresh:
+                    # It lost the race and holds nothing yet; left alone, it could still come up
+                    # after a stop of the winner.
+                    process.kill()
+                    process.wait()
                 return Running(self._wait_for_answer(program, run, deadline_s), fresh=fresh)
             code = process.poll()
             # A start beside ours may have won the lock: then its run file is the one to wait for.
