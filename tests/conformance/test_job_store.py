@@ -156,6 +156,18 @@ async def test_refuses_writes_when_too_many_wait(reopen: Reopen) -> None:
     assert await apply(store, admission(3)) == [1]
 
 
+async def test_work_in_progress_is_recorded_while_new_work_is_refused(reopen: Reopen) -> None:
+    store = await reopen(queue_limit=2)
+    futures = [store.submit(admission(1)), store.submit(admission(2))]
+    committed: list[Outcome] = []
+    store.post(dispatched(1), committed.append)
+    with pytest.raises(CapacityError):
+        store.submit(admission(3))
+    await asyncio.gather(*futures)
+    assert await apply(store, admission(4)) == [1]
+    assert committed == [1]
+
+
 async def test_close_applies_all_that_waits_and_refuses_more(reopen: Reopen) -> None:
     store = await reopen()
     futures = [store.submit(admission(number)) for number in range(1, 601)]

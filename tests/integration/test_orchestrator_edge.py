@@ -1,6 +1,7 @@
 """What every caller meets first: keys, hosts, bodies, correlation ids and the two error dialects."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -322,3 +323,31 @@ async def test_a_duplicate_or_odd_query_is_harmless(site: Orchestrator) -> None:
     listed = await site.client.get("/v2/tasks?limit=1&limit=2&x=%00")
     assert listed.status_code == 200
     assert json.loads(listed.text)["items"]
+
+
+@pytest.mark.parametrize("shape", ["many fields", "one endless field", "an endless path"])
+async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
+    site: Orchestrator, shape: str
+) -> None:
+    port = int(site.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    line = b"x" * 1000
+    head, more = {
+        "many fields": (b"GET / HTTP/1.1\r\n", b"X-Y: " + line + b"\r\n"),
+        "one endless field": (b"GET / HTTP/1.1\r\nX-Y: ", line),
+        "an endless path": (b"GET /", line),
+    }[shape]
+    writer.write(head)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(1000):
+            writer.write(more)
+            await writer.drain()
+    with contextlib.suppress(ConnectionError):
+        answer = await reader.read()
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    writer.close()
+    await until(lambda: not site.server.server_state.connections, what="the closed connection")
+    # A head of a usual size and a large body in the same piece are no matter.
+    body = json.dumps(chat_body("x" * 500_000)).encode()
+    reply = await site.client.post("/v1/nowhere", content=body, headers={"x-long": "y" * 40_000})
+    assert reply.status_code == 404

@@ -39,6 +39,7 @@ async def life(folder: Path, **settings: object) -> AsyncIterator[Orchestrator]:
     try:
         async with running_orchestrator(folder, store=store, **settings) as site:
             yield site
+            assert site.failures == []
     finally:
         await store.close()
 
@@ -61,7 +62,6 @@ async def test_every_job_ends_once_over_a_restart_and_in_its_old_order(tmp_path:
         await call.gone()
         async with life(tmp_path) as site:
             assert (await site.job(running))["status"] == "queued"
-            assert site.key == (tmp_path / "state" / "admin.key").read_text().strip()
             async with site.events(running) as stream:
                 await site.register(ready_worker(engine.port))
                 order: list[str] = []
@@ -75,15 +75,13 @@ async def test_every_job_ends_once_over_a_restart_and_in_its_old_order(tmp_path:
             assert stream.raw.startswith(before)
             kinds = [found.event for found in events]
             assert kinds == ["queued", "started", "token", "attempt", "started", "token", "end"]
-            told = payload(events[3])
-            assert (told["reason"], told["keep_tokens"]) == ("ORCHESTRATOR_RESTART", 0)
+            assert payload(events[3])["reason"] == "ORCHESTRATOR_RESTART"
             for job_id in (running, batch, *waiting):
                 shown = await site.ended(job_id)
                 assert (shown["status"], shown["output"]) == ("completed", "whole")
                 replay = await site.replay(job_id)
                 assert replay.count(b"event: end") + replay.count(b"event: error") == 1
             assert (await site.job(gone))["status"] == "cancelled"
-            assert site.failures == []
         async with life(tmp_path) as site:
             assert len(site.parts.jobs) == 0
             assert stream.raw == await site.replay(running)

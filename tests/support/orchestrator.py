@@ -35,10 +35,12 @@ from orchestratord.store.memory import MemoryStore
 from orchestratord.store.port import JobStore
 from orchestratord.store.rows import KeyRow
 from orchestratord.store.writes import PutKey
-from support.fake_engine import FakeEngine
 from support.waiting import until
 
-__all__ = ["EventStream", "Orchestrator", "ready_worker", "running_orchestrator"]
+__all__ = [
+    "EventStream", "Orchestrator", "chat_body", "chunks_of", "nobody_waits", "payload",
+    "ready_worker", "running_orchestrator", "said",
+]  # fmt: skip
 
 _WAIT_S = 10.0
 
@@ -357,17 +359,21 @@ async def running_orchestrator(
             listener.close()
 
 
-@contextlib.asynccontextmanager
-async def with_engine(
-    folder: Path, *, store: JobStore | None = None, **settings: object
-) -> AsyncIterator[tuple[Orchestrator, FakeEngine]]:
-    """Run one with a pool that has one ready worker."""
-    async with (
-        FakeEngine.listening() as engine,
-        running_orchestrator(folder, store=store, **settings) as site,
-    ):
-        await site.register(ready_worker(engine.port))
-        yield site, engine
+async def chunks_of(stream: EventStream) -> list[Any]:
+    """Everything that a client of a chat stream sees: parsed chunks and the end mark."""
+    found = [told.data for told in await stream.rest()]
+    return [data if data == "[DONE]" else json.loads(data) for data in found]
+
+
+def said(chunks: list[Any]) -> str:
+    """The text in the chunks of a chat."""
+    parts = [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
+    return "".join(part for part in parts if part)
+
+
+async def nobody_waits(site: Orchestrator) -> bool:
+    """Tell whether nothing lives in the orchestrator any more."""
+    return not len(site.parts.jobs) and not len(site.parts.open_calls)
 
 
 def payload(found: SseEvent) -> dict[str, Any]:

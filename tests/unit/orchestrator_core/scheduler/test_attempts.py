@@ -140,6 +140,13 @@ def test_worker_nobody_could_reach_gets_nothing_either(script: MachineScript):
     assert answer == [requeued(1, reason=Code.UNREACHABLE)]
 
 
+def test_worker_that_still_loads_gets_nothing_until_a_later_word(script: MachineScript):
+    answer = script.break_off(1, reason=Code.LOADING)
+    assert answer == [requeued(1, reason=Code.LOADING)]
+    script.at += 0.1
+    assert script.beat("home", ready("wrk_a")) == dispatched(1, "wrk_a", attempt=2)
+
+
 def test_new_process_of_a_lost_worker_gets_work(script: MachineScript):
     script.break_off(1)
     answer = script.beat("home", ready("wrk_a", incarnation=2))

@@ -18,8 +18,8 @@ from orchestrator_core.scheduler.state import Commands, JobRecord, MachineState
 
 __all__ = ["on_accepted", "on_broken", "on_ended", "on_first_token", "on_progress"]
 
-# Nobody listens there: a retry at once would burn all attempts on a dead port.
-_GONE = frozenset({Code.WORKER_LOST, Code.UNREACHABLE})
+# Nobody listens there, or not yet: a retry at once would burn all attempts on that port.
+_GONE = frozenset({Code.WORKER_LOST, Code.UNREACHABLE, Code.LOADING})
 
 _AttemptFact = AttemptAccepted | FirstToken | AttemptProgress | AttemptEnded | AttemptBroken
 

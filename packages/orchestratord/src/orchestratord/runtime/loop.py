@@ -21,7 +21,7 @@ __all__ = ["Loop"]
 _log = structlog.get_logger(__name__)
 _MAILBOX_LIMIT: Final = 65_536
 
-_Key = tuple[str, str, int]
+_Key = tuple[str, str, int | str]
 
 
 class Loop:
@@ -121,7 +121,7 @@ class Loop:
 def _coalescing_key(event: Event) -> _Key | None:
     """Facts that replace each other while they wait: only the newest one counts."""
     if isinstance(event, PoolBeat):
-        return ("beat", event.pool_id, 0)
+        return ("beat", event.pool_id, event.session_id)
     if isinstance(event, AttemptProgress):
         return ("progress", event.job_id, event.attempt)
     return None

@@ -13,7 +13,7 @@ from orchestrator_core.errors import CapacityError, Code, HostError, LlorchError
 from orchestrator_core.ids import JobId, KeyId
 from orchestratord.store.memory_tables import MemoryTables
 from orchestratord.store.outcomes import Entry, settle
-from orchestratord.store.port import OnCommit, Outcome
+from orchestratord.store.port import POST_HEADROOM, OnCommit, Outcome
 from orchestratord.store.rows import (
     AttemptRow,
     EventRow,
@@ -109,7 +109,8 @@ class MemoryStore:
     def _enqueue(self, entry: Entry) -> None:
         if self._closed:
             raise HostError(Refusal(Code.DRAINING, "the store is closed"))
-        if len(self._waiting) >= self._queue_limit:
+        limit = self._queue_limit * (1 if entry.future else POST_HEADROOM)
+        if len(self._waiting) >= limit:
             text = f"{len(self._waiting)} writes wait already"
             raise CapacityError(Refusal(Code.QUEUE_FULL, text, retry_after_s=1))
         if not self._waiting:

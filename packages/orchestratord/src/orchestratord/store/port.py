@@ -6,7 +6,7 @@ that become durable together. Reads see only what is durable.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import DataError, LlorchError
@@ -23,7 +23,7 @@ from orchestratord.store.rows import (
 )
 from orchestratord.store.writes import Write
 
-__all__ = ["JobStore", "OnCommit", "Outcome", "StaleWriteError"]
+__all__ = ["POST_HEADROOM", "JobStore", "OnCommit", "Outcome", "StaleWriteError"]
 
 
 class StaleWriteError(DataError):
@@ -34,6 +34,9 @@ Outcome = int | LlorchError
 """How many rows a write touched (1 unless its class says otherwise), or why it was not applied."""
 
 OnCommit = Callable[[Outcome], None]
+
+POST_HEADROOM: Final = 2
+"""How many times further posted writes may fill the queue than submitted ones."""
 
 
 class JobStore(Protocol):
@@ -52,7 +55,11 @@ class JobStore(Protocol):
         ...
 
     def post(self, write: Write, on_commit: OnCommit | None = None) -> None:
-        """Apply a write that nobody awaits; without a callback the loop reports its failure."""
+        """Apply a write that nobody awaits; without a callback the loop reports its failure.
+
+        Such writes follow from work that was admitted, so they may fill the queue further than
+        submit may: new work is refused long before work in progress is in danger.
+        """
         ...
 
     async def job(self, job_id: JobId, key_id: KeyId | None = None) -> JobRow | None:

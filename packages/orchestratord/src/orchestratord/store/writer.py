@@ -16,7 +16,7 @@ from orchestratord.store.database import close_database
 from orchestratord.store.faults import error_of
 from orchestratord.store.groups import GroupCommit, StoreFailedError
 from orchestratord.store.outcomes import Entry, settle
-from orchestratord.store.port import OnCommit, Outcome
+from orchestratord.store.port import POST_HEADROOM, OnCommit, Outcome
 from orchestratord.store.statements import Statements
 from orchestratord.store.writes import Write
 
@@ -66,14 +66,14 @@ class Writer:
 
     def submit(self, write: Write) -> asyncio.Future[int]:
         """Queue a write whose outcome is awaited."""
-        self._admit()
+        self._admit(self._queue_limit)
         future: asyncio.Future[int] = self._loop.create_future()
         self._queue.put(Entry(write, future))
         return future
 
     def post(self, write: Write, on_commit: OnCommit | None = None) -> None:
         """Queue a write that rides along."""
-        self._admit()
+        self._admit(self._queue_limit * POST_HEADROOM)
         self._queue.put(Entry(write, None, on_commit))
 
     async def close(self) -> None:
@@ -83,12 +83,12 @@ class Writer:
             self._queue.put(None)
         await asyncio.shield(self._ended)
 
-    def _admit(self) -> None:
+    def _admit(self, limit: int) -> None:
         if self.failed is not None:
             raise self.failed
         if self._closed:
             raise HostError(Refusal(Code.DRAINING, "the store is closed"))
-        if self._waiting >= self._queue_limit:
+        if self._waiting >= limit:
             text = f"{self._waiting} writes wait for the disk already"
             raise CapacityError(Refusal(Code.QUEUE_FULL, text, retry_after_s=1))
         self._waiting += 1

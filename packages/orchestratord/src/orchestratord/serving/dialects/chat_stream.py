@@ -5,19 +5,27 @@ and a usage event that nobody asked for are left out. Nothing is serialised agai
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import orjson
 
 from orchestratord.runtime.live import Piece
-from orchestratord.upstream.loose import as_text
+from orchestratord.upstream.chunks import Shape
+from orchestratord.upstream.loose import Json, as_text
 
 __all__ = ["ChatRewrite", "keepalive_chunk"]
+
+# Ends every event, so it is never inside one.
+_NOWHERE: Final = b"\n\n\n"
 
 
 class ChatRewrite:
     """One client's view of the stream; a new attempt starts a new one."""
 
-    __slots__ = ("_include_usage", "_new_fingerprint", "_new_id", "_old_fingerprint", "_old_id")
+    __slots__ = (
+        "_head", "_include_usage", "_new_fingerprint", "_new_id", "_old_fingerprint", "_old_id",
+        "_shape", "_tail",
+    )  # fmt: skip
 
     def __init__(self, *, call_id: str, fingerprint: str, include_usage: bool) -> None:
         self._include_usage = include_usage
@@ -25,6 +33,10 @@ class ChatRewrite:
         self._new_fingerprint = _member("system_fingerprint", fingerprint)
         self._old_id = b""
         self._old_fingerprint = b""
+        # The shape of the engine's last token, and what stands around its text in our words.
+        self._shape: Shape | None = None
+        self._head = b""
+        self._tail = b""
 
     def rewrite(self, pieces: Sequence[Piece]) -> bytes:
         """Translate what one read brought; may be empty."""
@@ -34,15 +46,42 @@ class ChatRewrite:
 
     def _frame(self, piece: Piece) -> bytes:
         chunk = piece.chunk
+        if chunk.shape is not None:
+            if chunk.shape is not self._shape:
+                self._adopt(chunk.shape)
+            return b"%b%b%b" % (self._head, chunk.middle, self._tail)
         if chunk.is_progress or not (chunk.has_choices or self._include_usage):
             return b""
-        if not self._old_id:
-            self._old_id = _member("id", as_text(chunk.body.get("id")))
-            fingerprint = as_text(chunk.body.get("system_fingerprint"))
-            self._old_fingerprint = _member("system_fingerprint", fingerprint)
+        self._learn(chunk.body)
         # A quote inside generated text is escaped, so these members cannot be met in it.
         renamed = piece.frame.replace(self._old_id, self._new_id, 1)
         return renamed.replace(self._old_fingerprint, self._new_fingerprint, 1)
+
+    def _learn(self, body: Json) -> None:
+        if not self._old_id:
+            self._old_id = _learnt(body, "id")
+            self._old_fingerprint = _learnt(body, "system_fingerprint")
+
+    def _adopt(self, shape: Shape) -> None:
+        """Rename once what stands around the text of many tokens."""
+        self._learn(shape.body)
+        self._shape, self._head, self._tail = shape, shape.head, shape.tail
+        names = (
+            (self._old_id, self._new_id),
+            (self._old_fingerprint, self._new_fingerprint),
+        )
+        for old, new in names:
+            # Only the first of several is ours; none reaches over the text, which has no quotes.
+            head = self._head.replace(old, new, 1)
+            if old not in self._head:
+                self._tail = self._tail.replace(old, new, 1)
+            self._head = head
+
+
+def _learnt(body: Json, name: str) -> bytes:
+    value = as_text(body.get(name))
+    # An empty id may also stand in a tool call: what is not there cannot be replaced.
+    return _member(name, value) if value else _NOWHERE
 
 
 def _member(name: str, value: str) -> bytes:
