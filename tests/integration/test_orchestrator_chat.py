@@ -229,7 +229,6 @@ async def test_text_and_error_in_one_piece_still_end_with_an_error(
             "context_length_exceeded",
         ),
         (500, {"error": {"message": "luck"}}, 500, "engine_error"),
-        (503, {"error": {"message": "Loading model"}}, 500, "attempts_exhausted"),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])

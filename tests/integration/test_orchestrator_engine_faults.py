@@ -101,12 +101,27 @@ async def test_an_engine_that_refuses_ends_the_job_with_its_words(
     assert replay.count(b"event: error") == 1
 
 
-async def test_an_engine_that_still_loads_is_asked_again_up_to_the_limit(
+async def test_an_engine_that_still_loads_is_asked_again_after_a_word_of_its_pool(
     site: Orchestrator, engine: FakeEngine
 ) -> None:
     job_id = await site.submit()
-    for _ in range(3):
+    await (await engine.next_call()).refuse(503, {"error": {"message": "Loading model"}})
+    await until(lambda: _status(site, job_id, "queued"), what="the job back in its queue")
+    await site.beat(ready_worker(engine.port))
+    await (await engine.next_call()).answer("now")
+    shown = await site.ended(job_id)
+    assert (shown["status"], shown["output"]) == ("completed", "now")
+
+
+async def test_an_engine_that_never_stops_loading_ends_the_job(
+    site: Orchestrator, engine: FakeEngine
+) -> None:
+    job_id = await site.submit()
+    for attempt in range(1, 4):
         await (await engine.next_call()).refuse(503, {"error": {"message": "Loading model"}})
+        if attempt < 3:
+            await until(lambda: _status(site, job_id, "queued"), what="the job back in its queue")
+            await site.beat(ready_worker(engine.port))
     shown = await site.ended(job_id)
     assert (shown["status"], shown["error_code"]) == ("failed", "ATTEMPTS_EXHAUSTED")
     assert "Loading model" in shown["error_message"]
