@@ -58,6 +58,6 @@ def naps(module: Module) -> Iterator[str]:
 
 def test_no_test_sleeps() -> None:
     # Benchmarks measure for a while on purpose; they assert nothing.
-    spared = {ROOT / "tests" / "support" / "waiting.py", *(ROOT / "tests" / "bench").glob("*.py")}
+    spared = {ROOT / "tests" / "support" / "waiting.py", *(ROOT / "tests" / "bench").rglob("*.py")}
     awake = (module for module in modules("tests") if module.path not in spared)
     assert [nap for module in awake for nap in naps(module)] == []

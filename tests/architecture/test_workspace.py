@@ -51,7 +51,8 @@ def distributions() -> dict[str, set[str]]:
 
 
 def third_party(imported: set[str]) -> set[str]:
-    ours = {package.import_name for package in packages()} | {"support"}
+    # Folders of tests that stand on the path: of all tests, and of the benchmark of the gateway.
+    ours = {package.import_name for package in packages()} | {"support", "gateway"}
     known = distributions()
     foreign = imported - ours - set(sys.stdlib_module_names)
     return {name for module in foreign for name in known.get(module, {f"nobody's {module}"})}

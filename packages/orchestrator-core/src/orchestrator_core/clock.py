@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ["Clock", "SystemClock", "rfc3339"]
 
@@ -19,6 +19,10 @@ class Clock(Protocol):
         ...
 
 
+# CLOCK_BOOTTIME counts sleep; a system without it has the plain monotonic clock.
+_SLEEP_COUNTING: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 class SystemClock:
     """The machine's own clocks."""
 
@@ -28,10 +32,9 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         """CLOCK_BOOTTIME where it exists, else the plain monotonic clock."""
-        boottime = getattr(time, "CLOCK_BOOTTIME", None)
-        if boottime is None:
+        if _SLEEP_COUNTING is None:
             return time.monotonic()
-        return time.clock_gettime(boottime)
+        return time.clock_gettime(_SLEEP_COUNTING)
 
 
 def rfc3339(unix_ms: int) -> str:

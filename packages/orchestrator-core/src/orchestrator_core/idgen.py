@@ -7,17 +7,40 @@ from collections.abc import Callable
 from orchestrator_core import ids
 from orchestrator_core.clock import Clock
 
-__all__ = ["IdSource"]
+__all__ = ["BitPool", "IdSource"]
 
 _COUNTER_BITS = 74
+_BLOCK_BITS = 4096
+
+
+class BitPool:
+    """Random bits of the operating system, fetched in blocks.
+
+    Fetching is a system call that also gives up the interpreter, which a busy loop then has to
+    win back from the thread that writes to disk: too much for every request.
+    """
+
+    def __init__(self) -> None:
+        self._bits = 0
+        self._left = 0
+
+    def __call__(self, count: int) -> int:
+        """Hand out bits that nobody has seen."""
+        if count > self._left:
+            self._left = max(count, _BLOCK_BITS)
+            self._bits = secrets.randbits(self._left)
+        drawn = self._bits & ((1 << count) - 1)
+        self._bits >>= count
+        self._left -= count
+        return drawn
 
 
 class IdSource:
     """Makes ids that sort in the order of their making, also within one millisecond."""
 
-    def __init__(self, clock: Clock, draw_bits: Callable[[int], int] = secrets.randbits) -> None:
+    def __init__(self, clock: Clock, draw_bits: Callable[[int], int] | None = None) -> None:
         self._clock = clock
-        self._draw_bits = draw_bits
+        self._draw_bits = draw_bits or BitPool()
         self._last_ms = 0
         self._last_bits = 0
 

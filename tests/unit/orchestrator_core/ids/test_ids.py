@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_core import ids
-from orchestrator_core.idgen import IdSource
+from orchestrator_core.idgen import BitPool, IdSource
 
 MOMENT = st.integers(0, 2**48 - 1)
 DICE = st.integers(0, 2**74 - 1)
@@ -70,3 +70,10 @@ def test_clock_that_goes_back_does_not_break_the_order() -> None:
 def test_seeded_source_repeats_itself() -> None:
     one, two = (IdSource.seeded(FrozenClock(), 7) for _ in range(2))
     assert [one.job(), one.key(), one.session()] == [two.job(), two.key(), two.session()]
+
+
+def test_a_pool_hands_every_bit_out_once_and_as_many_as_asked() -> None:
+    pool = BitPool()
+    for count in (1, 16, 73, 4000, 73, 5000, 64):
+        assert 0 <= pool(count) < 1 << count
+    assert len({pool(64) for _ in range(1000)}) == 1000

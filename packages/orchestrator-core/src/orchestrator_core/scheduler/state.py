@@ -134,14 +134,13 @@ class Alarms:
 
     def next_at(self) -> float | None:
         """The earliest of all."""
-        tops = (
-            self.deadlines.top_rank(),
-            self.liveness.top_rank(),
-            self.starts.top_rank(),
-            self.retries.top_rank(),
-            self.sweeps.top_rank(),
-        )
-        return min((top for top in tops if top is not None), default=None)
+        # Asked after every event: most heaps are empty most of the time.
+        first: float | None = None
+        for heap in (self.deadlines, self.liveness, self.starts, self.retries, self.sweeps):
+            top = heap.top_rank() if heap else None
+            if top is not None and (first is None or top < first):
+                first = top
+        return first
 
 
 class MachineState:

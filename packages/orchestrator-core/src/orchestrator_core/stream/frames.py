@@ -36,20 +36,22 @@ class FrameSplitter:
     that nobody here has looked at.
     """
 
-    __slots__ = ("_clean", "_first", "_limit_bytes", "_rest")
+    __slots__ = ("_first", "_limit_bytes", "_rest", "clean")
 
     def __init__(self, limit_bytes: int = MIB) -> None:
         self._limit_bytes = limit_bytes
         self._rest = bytearray()
         self._first = True
         # True when the next byte starts an event; a byte order mark is looked for before that.
-        self._clean = False
+        self.clean = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that these bytes complete; DataError when one breaks the rules."""
+        if self._first and chunk and chunk[0] != _BOM[0] and not self._rest:
+            self._first, self.clean = False, True
         # Searching for one byte costs a third of searching for two, or of the operator `in`.
         size_bytes = len(chunk)
-        if self._clean and size_bytes <= self._limit_bytes and chunk.find(b"\r") < 0:
+        if self.clean and size_bytes <= self._limit_bytes and chunk.find(b"\r") < 0:
             if chunk.find(b"\n") == size_bytes - 2 and chunk.endswith(b"\n\n"):
                 return [chunk]
             parts = chunk.split(b"\n\n")
@@ -62,7 +64,7 @@ class FrameSplitter:
         unseen = max(0, len(rest) - 2)
         rest += chunk
         if _BLANK_LINE.search(rest, unseen) is None:
-            self._clean = not rest and not self._first
+            self.clean = not rest and not self._first
             self._check(len(rest))
             return []
         whole = bytes(rest)
@@ -73,7 +75,7 @@ class FrameSplitter:
             frames.append(self._judged(whole[start : blank.end()]))
             start = blank.end()
         rest += whole[start:]
-        self._clean = not rest
+        self.clean = not rest
         self._check(len(rest))
         return frames
 

@@ -4,8 +4,10 @@ The check is bound to the row of the table that was matched, never to a path tex
 raw handlers, plain rows to FastAPI with the body already read within the row's cap.
 """
 
+import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -28,6 +30,7 @@ HotHandler = Callable[[Request], Awaitable[None]]
 
 REQUEST_KEY: Final = "llorch.request"
 _NOBODY: Final = Principal(KeyId(""), "nobody", frozenset())
+_UNMATCHED: Final = Route("GET", "", Scope.OPEN, Manner.PLAIN, "", "")
 
 
 class Edge:
@@ -45,31 +48,28 @@ class Edge:
         self._gatekeeper = gatekeeper
         self._hot = hot
         self._plain = plain
+        # Marks have to differ, not to be secret: a counter behind a nonce costs no system call.
+        self._nonce = secrets.token_hex(8)
+        self._counter = itertools.count()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        started = False
-
-        async def tracked_send(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        request = self._request(scope, receive, tracked_send)
-        with structlog.contextvars.bound_contextvars(correlation_id=request.correlation_id):
-            try:
-                await self._serve(request)
-            except ClientGoneError:
-                return
-            except LlorchError as problem:
-                if not started:
-                    await request.refuse(problem.refusal)
-            except Exception as problem:  # noqa: BLE001 - the edge: no handler may end the daemon.
-                _log.error("request.failed", path=scope["path"], exc_info=problem)
-                if not started:
-                    await request.refuse(Refusal(Code.INTERNAL, BROKEN))
+        request = self._request(scope, receive, send)
+        # Every request is a task with a context of its own: nothing has to be unbound.
+        structlog.contextvars.bind_contextvars(correlation_id=request.correlation_id)
+        try:
+            await self._serve(request)
+        except ClientGoneError:
+            return
+        except LlorchError as problem:
+            if not request.answered:
+                await request.refuse(problem.refusal)
+        except Exception as problem:  # noqa: BLE001 - the edge: no handler may end the daemon.
+            _log.error("request.failed", path=scope["path"], exc_info=problem)
+            if not request.answered:
+                await request.refuse(Refusal(Code.INTERNAL, BROKEN))
 
     def _request(self, scope: AsgiScope, receive: Receive, send: Send) -> Request:
         marker = correlation_id_from(header(scope, b"x-correlation-id"))
@@ -77,15 +77,18 @@ class Edge:
             scope=scope,
             receive=receive,
             send=send,
-            route=_unmatched(scope["path"]),
+            route=_UNMATCHED,
             params={},
             holder=_NOBODY,
-            correlation_id=marker or secrets.token_hex(16),
+            correlation_id=marker or f"{self._nonce}{next(self._counter):016x}",
         )
 
     async def _serve(self, request: Request) -> None:
         refusal = self._pass(request)
         if refusal is not None:
+            if request.route is _UNMATCHED:
+                # Refusals before the match still speak the dialect of the path they were sent to.
+                request.route = replace(_UNMATCHED, path=request.scope["path"])
             await request.refuse(refusal)
         elif request.route.manner is Manner.HOT:
             await self._hot[request.route.handler](request)
@@ -121,6 +124,7 @@ class Edge:
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def marked_send(message: Message) -> None:
+            request.answered = True
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-correlation-id", marker)]
             await request.send(message)
@@ -142,8 +146,3 @@ def _credential(scope: AsgiScope) -> str | None:
         kind, _, token = bearer.partition(" ")
         return token.strip() if kind.lower() == "bearer" else None
     return header(scope, b"x-api-key")
-
-
-def _unmatched(path: str) -> Route:
-    # Refusals before the match still speak the dialect of the path they were sent to.
-    return Route("GET", path, Scope.OPEN, Manner.PLAIN, "", "")

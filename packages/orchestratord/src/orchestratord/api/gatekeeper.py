@@ -24,6 +24,7 @@ _INCLUDES: Final = {
 }
 # A Host field is a name or an address with its port, and nothing that a URL could hide in it.
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
+_KNOWN_LIMIT: Final = 64
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -46,10 +47,12 @@ class Gatekeeper:
     def __init__(self, keys: Keys, allowed_hosts: Iterable[str]) -> None:
         self._keys = keys
         self._hosts = _LOOPBACK | {host.lower() for host in allowed_hosts}
+        # Spellings that were let in; few differ, and no more are kept than it is worth.
+        self._known: set[str] = set()
 
     def check_host(self, host: str | None, origin: str | None) -> Refusal | None:
         """Refuse names that are not ours: a rebound DNS name or another site's page."""
-        if host is None or not _HOST.fullmatch(host) or _name_of(f"//{host}") not in self._hosts:
+        if host not in self._known and not self._is_ours(host):
             return Refusal(
                 Code.FORBIDDEN_HOST,
                 f"this server does not answer for the host {host!r}: "
@@ -58,6 +61,13 @@ class Gatekeeper:
         if origin is not None and _name_of(origin) not in self._hosts:
             return Refusal(Code.FORBIDDEN_HOST, f"pages of {origin!r} may not call this server")
         return None
+
+    def _is_ours(self, host: str | None) -> bool:
+        if host is None or not _HOST.fullmatch(host) or _name_of(f"//{host}") not in self._hosts:
+            return False
+        if len(self._known) < _KNOWN_LIMIT:
+            self._known.add(host)
+        return True
 
     def admit(self, scope: Scope, credential: str | None) -> Principal | Refusal:
         """Find the holder of a key and check that the route is open to it."""

@@ -50,7 +50,9 @@ def header(scope: Scope, name: bytes) -> str | None:
 class Request:
     """What a hot handler works with."""
 
-    __slots__ = ("correlation_id", "holder", "params", "receive", "route", "scope", "send")
+    __slots__ = (
+        "answered", "correlation_id", "holder", "params", "receive", "route", "scope", "send",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +72,8 @@ class Request:
         self.params = params
         self.holder = holder
         self.correlation_id = correlation_id
+        # True from the first message on: after that nothing else can be said.
+        self.answered = False
 
     def query(self, name: str) -> str | None:
         """A query parameter as it was sent; our own are plain numbers and words."""
@@ -110,6 +114,7 @@ class Request:
     ) -> None:
         """Send a response head and its first or only piece of body."""
         length = () if more else ((b"content-length", str(len(body)).encode()),)
+        self.answered = True
         await self.send(
             {
                 "type": "http.response.start",
@@ -138,10 +143,9 @@ class Request:
 
 async def read_body(scope: Scope, receive: Receive, cap_bytes: int) -> bytes | Refusal:
     """Collect a body; more than the cap is refused before it is read."""
-    too_large = Refusal(Code.TOO_LARGE, f"the body is larger than {cap_bytes} bytes")
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdecimal() and int(declared) > cap_bytes:
-        return too_large
+        return _too_large(cap_bytes)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -151,10 +155,14 @@ async def read_body(scope: Scope, receive: Receive, cap_bytes: int) -> bytes | R
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > cap_bytes:
-            return too_large
+            return _too_large(cap_bytes)
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(cap_bytes: int) -> Refusal:
+    return Refusal(Code.TOO_LARGE, f"the body is larger than {cap_bytes} bytes")
 
 
 def _nests_too_deeply(raw: bytes, found: object) -> bool:

@@ -5,6 +5,7 @@ main hands in the settings and a socket that already listens, and holds the lock
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import signal
 import socket
@@ -18,7 +19,7 @@ from orchestrator_core.config.layout import ORCHESTRATORD
 from orchestrator_core.daemon.presence import Presence, url_of
 from orchestrator_core.daemon.program import Site
 from orchestrator_core.errors import Code, HostError, LlorchError, Refusal
-from orchestrator_core.idgen import IdSource
+from orchestrator_core.idgen import BitPool, IdSource
 from orchestratord.app.first_keys import open_keyring
 from orchestratord.app.parts import Parts, build_parts
 from orchestratord.app.server import EmbeddedServer
@@ -32,6 +33,10 @@ from orchestratord.store.sqlite import SqliteStore
 __all__ = ["Daemon", "serve"]
 
 _log: Final = structlog.stdlib.get_logger()
+
+# A request leaves a few hundred objects behind, nearly all without cycles: looking for cycles after
+# every 700 of them took a tenth of the time of a call.
+_COLLECT_AFTER: Final = (20_000, 20, 20)
 
 _STOPPING: Final = Refusal(
     Code.DRAINING, "the orchestrator is stopping: try again once it is back", retry_after_s=5
@@ -97,7 +102,7 @@ class Daemon:
             clock=clock,
             ids=ids,
             tasks=tasks,
-            draw_bits=secrets.randbits,
+            draw_bits=BitPool(),
             is_stopping=self._stop.is_set,
             on_failure=self._fail,
         )
@@ -124,6 +129,9 @@ class Daemon:
 
     async def _announce(self, server: EmbeddedServer, restored: int) -> None:
         await server.listening.wait()
+        # What is there now stays for good; the collector need not look at it again.
+        gc.freeze()
+        gc.set_threshold(*_COLLECT_AFTER)
         self._presence.announce(
             url=self._url,
             version=self._site.version,

@@ -10,17 +10,10 @@ from orchestrator_core.idgen import IdSource
 from orchestrator_core.scheduler.commands import Command
 from orchestrator_core.scheduler.events import Event
 from orchestrator_core.scheduler.machine import Machine
-from orchestratord.api.control.health import HealthHandlers
-from orchestratord.api.control.pools import PoolHandlers
-from orchestratord.api.control.tasks import TaskHandlers
 from orchestratord.api.edge import Edge
 from orchestratord.api.gatekeeper import Gatekeeper
-from orchestratord.api.hot.chat import ChatHandler
-from orchestratord.api.hot.models import ModelHandlers
-from orchestratord.api.hot.tasks import EventsHandler, SubmitHandler
-from orchestratord.api.openapi import openapi_document
+from orchestratord.app.handlers import Shop, hot_handlers, plain_handlers
 from orchestratord.app.http import build_app
-from orchestratord.routes import ROUTES
 from orchestratord.runtime.call_record import RecentCalls
 from orchestratord.runtime.durable_job import Journal
 from orchestratord.runtime.flusher import Flusher
@@ -30,6 +23,7 @@ from orchestratord.runtime.loop import Loop
 from orchestratord.runtime.metrics import Metrics
 from orchestratord.runtime.performer import Performer
 from orchestratord.runtime.poolorders import PoolOrders
+from orchestratord.runtime.usage_book import UsageBook
 from orchestratord.runtime.workerbook import WorkerBook
 from orchestratord.serving.event_readers import EventReaders
 from orchestratord.serving.gate import Gate
@@ -132,55 +126,31 @@ def build_parts(
         jobs=jobs,
         journal=journal,
         calls=calls,
+        usage=UsageBook(store, journal.flusher, on_failure),
         loop=loop,
         budget=FlowBudget(),
         is_closed=is_stopping,
         fingerprint=f"llorch-{version}",
     )
-    models = ModelHandlers(catalog=catalog, loop=loop, started_at_ms=clock.unix_ms())
-    pools = PoolHandlers(
-        loop=loop,
+    shop = Shop(
+        gate=gate,
+        catalog=catalog,
+        store=store,
+        jobs=jobs,
+        calls=calls,
         book=book,
+        loop=loop,
         orders=orders,
-        heartbeat_interval_s=settings.heartbeat_interval_s,
-        now=now,
-    )
-    stored = TaskHandlers(store=store, jobs=jobs, calls=calls, loop=loop, clock=clock)
-    health = HealthHandlers(
-        why_not_ready=lambda: _why_not_ready(store, loop, is_stopping),
+        readers=readers,
+        open_calls=open_calls,
         registry=metrics.registry,
-        document=lambda: openapi_document(ROUTES, version),
+        clock=clock,
+        settings=settings,
+        version=version,
+        is_stopping=is_stopping,
     )
     app = build_app(
-        gatekeeper=Gatekeeper(keys, hosts),
-        hot={
-            "openai.chat": ChatHandler(
-                gate=gate,
-                loop=loop,
-                open_calls=open_calls,
-                headers_after_s=settings.headers_after_s,
-            ),
-            "openai.models": models.show_all,
-            "openai.model": models.show,
-            "tasks.submit": SubmitHandler(gate),
-            "tasks.events": EventsHandler(store=store, readers=readers, loop=loop, clock=clock),
-        },
-        plain={
-            "tasks.list": stored.show_page,
-            "tasks.show": stored.show,
-            "tasks.delete": stored.cancel,
-            "tasks.cancel": stored.cancel,
-            "pools.list": pools.show_all,
-            "pools.register": pools.register,
-            "pools.heartbeat": pools.heartbeat,
-            "workers.list": pools.list_workers,
-            "workers.stop": pools.stop_worker,
-            "health.live": health.live,
-            "health.ready": health.ready,
-            "health.metrics": health.metrics,
-            "health.openapi": health.openapi,
-            "health.root": health.root,
-        },
+        gatekeeper=Gatekeeper(keys, hosts), hot=hot_handlers(shop), plain=plain_handlers(shop)
     )
     return Parts(
         app=app,
@@ -194,17 +164,6 @@ def build_parts(
         open_calls=open_calls,
         checks=(pumps.sweep, open_calls.sweep, readers.sweep, calls.forget_old),
     )
-
-
-def _why_not_ready(store: JobStore, loop: Loop, is_stopping: Callable[[], bool]) -> tuple[str, ...]:
-    reasons: list[str] = []
-    if is_stopping():
-        reasons.append("stopping")
-    if store.failed is not None:
-        reasons.append("the store takes no writes")
-    if loop.failure is not None:
-        reasons.append("the scheduler has stopped")
-    return tuple(reasons)
 
 
 def _gauges(

@@ -15,13 +15,39 @@ from orchestrator_core.scheduler.commands import (
     PersistRequeued,
     PersistRunning,
 )
-from orchestratord.store.rows import UsageRow
+from orchestratord.store.rows import AttemptStatus, UsageRow
 from orchestratord.store.writes import ATTEMPT_STATUS_AT_END
 
 __all__ = ["CallRecord", "RecentCalls"]
 
 _KEEP_S: Final = 600.0
 _KEEP_CALLS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt in numbers; what people read of it is worded only when they ask."""
+
+    number: int
+    pool_id: str
+    worker_id: str
+    started_at_ms: int
+    status: AttemptStatus = "running"
+    reason: Code | None = None
+    tokens: int = 0
+    ended_at_ms: int | None = None
+
+    def view(self) -> AttemptView:
+        return AttemptView(
+            attempt=self.number,
+            pool_id=self.pool_id,
+            worker_id=self.worker_id,
+            status=self.status,
+            reason=self.reason,
+            tokens=self.tokens,
+            started_at=rfc3339(self.started_at_ms),
+            ended_at=_time(self.ended_at_ms),
+        )
 
 
 @dataclass(slots=True)
@@ -41,19 +67,13 @@ class CallRecord:
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     finish: Finish | None = None
-    attempts: list[AttemptView] = field(default_factory=list[AttemptView])
+    attempts: list[_Attempt] = field(default_factory=list[_Attempt])
 
     def dispatched(self, command: PersistDispatched) -> None:
         """A worker was chosen."""
         self.status = JobStatus.DISPATCHED
         self.attempts.append(
-            AttemptView(
-                attempt=command.attempt,
-                pool_id=command.pool_id,
-                worker_id=command.worker_id,
-                status="running",
-                started_at=rfc3339(self.clock.unix_ms()),
-            )
+            _Attempt(command.attempt, command.pool_id, command.worker_id, self.clock.unix_ms())
         )
 
     def running(self, command: PersistRunning) -> None:  # noqa: ARG002 - the fact itself counts.
@@ -93,16 +113,11 @@ class CallRecord:
             durable=False,
         )
 
-    def _close_attempt(self, status: str, reason: Code | None) -> None:
+    def _close_attempt(self, status: AttemptStatus, reason: Code | None) -> None:
         if self.attempts and self.attempts[-1].status == "running":
-            self.attempts[-1] = self.attempts[-1].model_copy(
-                update={
-                    "status": status,
-                    "reason": reason,
-                    "tokens": self.tokens,
-                    "ended_at": rfc3339(self.clock.unix_ms()),
-                }
-            )
+            last = self.attempts[-1]
+            last.status, last.reason = status, reason
+            last.tokens, last.ended_at_ms = self.tokens, self.clock.unix_ms()
 
     def view(self, why: list[str] | None = None) -> JobView:
         """The call as it is listed and shown."""
@@ -125,7 +140,7 @@ class CallRecord:
             error_message=finish.message if finish else None,
             usage=finish.usage if finish else None,
             timings=finish.timings if finish else None,
-            attempts=list(self.attempts),
+            attempts=[attempt.view() for attempt in self.attempts],
             why=why,
         )
 

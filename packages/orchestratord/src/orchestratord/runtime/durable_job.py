@@ -35,6 +35,7 @@ from orchestratord.store.writes import (
     MarkRunning,
     Write,
 )
+from orchestratord.upstream.chunks import Shape
 
 __all__ = ["DurableJob", "Identity", "Journal"]
 
@@ -113,12 +114,21 @@ class DurableJob:
     def deliver(self, pieces: Sequence[Piece], valve: Valve) -> None:  # noqa: ARG002 - rows bound it.
         """Buffer text; the first of an attempt is written at once, the rest in small groups."""
         for piece in pieces:
-            text = piece.chunk.text
-            if text:
-                self._buffer.append(text)
-                self._buffer_bytes += len(text if text.isascii() else text.encode())
-        if not self._buffer:
-            return
+            if piece.chunk.text:
+                self._keep(piece.chunk.text)
+        if self._buffer:
+            self._plan_flush()
+
+    def deliver_token(self, shape: Shape, text: bytes, now: float, valve: Valve) -> None:  # noqa: ARG002 - as above.
+        """Buffer the text of one token."""
+        self._keep(text.decode())
+        self._plan_flush()
+
+    def _keep(self, text: str) -> None:
+        self._buffer.append(text)
+        self._buffer_bytes += len(text if text.isascii() else text.encode())
+
+    def _plan_flush(self) -> None:
         if self._shown == 0 or self._buffer_bytes >= _FLUSH_BYTES:
             self.flush()
         else:

@@ -5,7 +5,7 @@ A durable job writes through the journal, a call answers its one client; both lo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator_core.ids import JobId
 from orchestrator_core.scheduler.commands import (
@@ -15,7 +15,7 @@ from orchestrator_core.scheduler.commands import (
     PersistRunning,
 )
 from orchestratord.runtime.workerbook import WorkerAddress
-from orchestratord.upstream.chunks import Chunk
+from orchestratord.upstream.chunks import Chunk, Shape
 
 __all__ = ["EngineRequest", "LiveJob", "LiveJobs", "Piece", "Valve"]
 
@@ -28,8 +28,7 @@ class EngineRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One event of a worker's stream: its raw bytes and what they say."""
 
     frame: bytes
@@ -67,6 +66,10 @@ class LiveJob(Protocol):
 
     def deliver(self, pieces: Sequence[Piece], valve: Valve) -> None:
         """Take what one read of the worker's socket brought."""
+        ...
+
+    def deliver_token(self, shape: Shape, text: bytes, now: float, valve: Valve) -> None:
+        """Take a read that brought one token of a known shape and nothing else."""
         ...
 
     def on_dispatched(self, command: PersistDispatched) -> None:

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from orchestrator_core.jobs.states import TERMINAL
 from orchestrator_core.scheduler.commands import Finish
 
 __all__ = ["Metrics"]
@@ -29,17 +30,18 @@ class Metrics:
     def __init__(self, gauges: Callable[[], Mapping[str, tuple[str, float]]]) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Gauges(gauges))
-        self._finished = Counter(
+        finished = Counter(
             "orchd_jobs_finished",
             "Jobs that reached their one final state",
             ("status",),
             registry=self.registry,
         )
+        self._finished = {status: finished.labels(status.value) for status in TERMINAL}
         self._tokens = Counter(
             "orchd_tokens_out", "Tokens of finished answers", registry=self.registry
         )
 
     def finished(self, command: Finish) -> None:
         """Count an ended job."""
-        self._finished.labels(command.status.value).inc()
+        self._finished[command.status].inc()
         self._tokens.inc(command.tokens_out)

@@ -27,6 +27,7 @@ from orchestratord.serving.dialects.chat_fold import ChatFold, Frame
 from orchestratord.serving.dialects.chat_stream import ChatRewrite, keepalive_chunk
 from orchestratord.serving.outflow import OutFlow
 from orchestratord.store.rows import UsageRow
+from orchestratord.upstream.chunks import Shape
 from orchestratord.upstream.loose import Json
 
 __all__ = ["ChatCall", "ChatOptions"]
@@ -74,8 +75,9 @@ class ChatCall:
         self._account = account
         self._shown = False
         self._data_keepalive_at = self.began_at
-        self._rewrite = self._new_rewrite()
-        self._fold = ChatFold()
+        # Only one of them is needed, depending on how the client wants its answer.
+        self._rewrite: ChatRewrite | None = None
+        self._fold: ChatFold | None = None
         self._timings: Json | None = None
         self._usage: Json = {}
 
@@ -104,13 +106,28 @@ class ChatCall:
             if chunk.timings is not None:
                 self._timings = chunk.timings
         if self.options.stream:
-            data = self._rewrite.rewrite(pieces)
+            data = self._view().rewrite(pieces)
             if data:
                 self._shown = True
                 self.flow.push(data, self._now(), valve)
             return
+        fold = self._fold = self._fold or ChatFold()
         for piece in pieces:
-            self._fold.add(piece.chunk.body)
+            chunk = piece.chunk
+            if chunk.shape is None:
+                fold.add(chunk.body)
+            else:
+                fold.add_text(chunk.shape.index, chunk.text)
+
+    def deliver_token(self, shape: Shape, text: bytes, now: float, valve: Valve) -> None:
+        """Stream on or fold one token."""
+        self.record.tokens += 1
+        if self.options.stream:
+            self._shown = True
+            self.flow.push(self._view().token(shape, text), now, valve)
+        else:
+            self._fold = self._fold or ChatFold()
+            self._fold.add_text(shape.index, text.decode())
 
     def on_dispatched(self, command: PersistDispatched) -> None:
         """Note which worker has it."""
@@ -124,8 +141,7 @@ class ChatCall:
         """Start over unseen: nothing of the old attempt was shown."""
         self.record.requeued(command)
         self._queued_at = self._now()
-        self._rewrite = self._new_rewrite()
-        self._fold = ChatFold()
+        self._rewrite = self._fold = None
 
     def on_finish(self, command: Finish) -> None:
         """Give the client its end."""
@@ -135,11 +151,9 @@ class ChatCall:
         if command.status is not JobStatus.COMPLETED:
             self._refuse(_refusal(command))
         elif self.options.stream:
-            self.flow.push(_DONE, self._now())
-            self.flow.end()
+            self.flow.finish(_DONE, self._now())
         else:
-            self.flow.push(orjson.dumps(self._completion()), self._now())
-            self.flow.end()
+            self.flow.finish(orjson.dumps(self._completion()), self._now())
 
     def tick(self, now: float) -> None:
         """Keep a silent stream alive; called once a second."""
@@ -188,14 +202,16 @@ class ChatCall:
             created=self.record.created_at_ms // 1000,
             fingerprint=self.options.fingerprint,
         )
-        return self._fold.result(frame, self._usage, self._timings)
+        return (self._fold or ChatFold()).result(frame, self._usage, self._timings)
 
-    def _new_rewrite(self) -> ChatRewrite:
-        return ChatRewrite(
-            call_id=self._call_id(),
-            fingerprint=self.options.fingerprint,
-            include_usage=self.options.include_usage,
-        )
+    def _view(self) -> ChatRewrite:
+        if self._rewrite is None:
+            self._rewrite = ChatRewrite(
+                call_id=self._call_id(),
+                fingerprint=self.options.fingerprint,
+                include_usage=self.options.include_usage,
+            )
+        return self._rewrite
 
     def _empty_chunk(self) -> bytes:
         return keepalive_chunk(

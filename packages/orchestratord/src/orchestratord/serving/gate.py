@@ -6,12 +6,12 @@ before anybody hears that it was accepted.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
 
-from orchestrator_core.catalog.entries import CatalogEntry, spec_for
+from orchestrator_core.catalog.entries import CatalogEntry
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import Clock
 from orchestrator_core.cluster.workers import ServiceKey
@@ -32,13 +32,15 @@ from orchestratord.runtime.durable_job import DurableJob, Identity, Journal
 from orchestratord.runtime.keyring import Principal
 from orchestratord.runtime.live import EngineRequest, LiveJobs
 from orchestratord.runtime.loop import Loop
+from orchestratord.runtime.usage_book import UsageBook
 from orchestratord.runtime.workerbook import WorkerAddress
 from orchestratord.serving.chat_call import ChatCall, ChatOptions
 from orchestratord.serving.engine_request import chat_request, task_request
+from orchestratord.serving.offers import Offers
 from orchestratord.serving.outflow import FlowBudget, OutFlow
 from orchestratord.settings import OrchestratorSettings
-from orchestratord.store.rows import EventRow, NewJob, UsageRow
-from orchestratord.store.writes import AdmitJob, RecordUsage
+from orchestratord.store.rows import EventRow, NewJob
+from orchestratord.store.writes import AdmitJob
 from orchestratord.upstream.loose import Json
 
 __all__ = ["Gate", "task_wording"]
@@ -73,10 +75,14 @@ class Gate:
     jobs: LiveJobs
     journal: Journal
     calls: RecentCalls
+    usage: UsageBook
     loop: Loop
     budget: FlowBudget
     is_closed: Callable[[], bool]
     fingerprint: str
+    _offers: Offers = field(default_factory=Offers, init=False)
+    # The same for every call that wants the same: (stream, usage).
+    _options: dict[tuple[bool, bool], ChatOptions] = field(default_factory=dict, init=False)
 
     async def admit_task(self, holder: Principal, task: TaskSubmit) -> TaskAccepted | Refusal:
         """Take a durable job in: on disk first, then to the machine, then the answer."""
@@ -139,11 +145,11 @@ class Gate:
         call = ChatCall(
             record=record,
             flow=OutFlow(self.budget, self.loop.now()),
-            options=self._options(request),
+            options=self._options_of(request),
             word=self._chat_wording(request, entry),
             now=self.loop.now,
             forget=self.jobs.drop,
-            account=self._account,
+            account=self.usage.add,
         )
         self.calls.add(record)
         self.jobs.add(call)
@@ -153,16 +159,13 @@ class Gate:
             task=TaskKind.GENERATE,
             priority=record.priority,
             key_id=holder.key_id,
-            spec=spec_for(entry),
+            spec=self._offers.of(entry).spec,
             queued_at=self.loop.now(),
             slots=slots,
             durable=False,
         )
         self.loop.post(JobArrived(at=self.loop.now(), job=facts))
         return call
-
-    def _account(self, usage: UsageRow) -> None:
-        self.journal.store.post(RecordUsage(usage))
 
     def _check(self, model: str) -> CatalogEntry | Refusal:
         if self.is_closed():
@@ -199,7 +202,7 @@ class Gate:
             request_json=request.decode(),
             request_hash=hashlib.sha256(request).hexdigest(),
             seed=seed,
-            spec_json=spec_for(entry).model_dump_json(),
+            spec_json=self._offers.of(entry).spec_json,
             created_at_ms=now_ms,
             session_id=task.session_id,
             metadata_json=metadata,
@@ -216,18 +219,26 @@ class Gate:
             task=new.task,
             priority=new.priority,
             key_id=new.key_id,
-            spec=spec_for(entry),
+            spec=self._offers.of(entry).spec,
             queued_at=now,
             deadline_at=None if left_ms is None else now + left_ms / 1000,
             pin_pool=pin,
         )
 
-    def _options(self, request: ChatRequest) -> ChatOptions:
+    def _options_of(self, request: ChatRequest) -> ChatOptions:
+        extra = request.stream_options
+        stream, include_usage = bool(request.stream), extra is not None and extra.include_usage
+        found = self._options.get((stream, include_usage))
+        if found is None:
+            found = self._make_options(stream=stream, include_usage=include_usage)
+            self._options[stream, include_usage] = found
+        return found
+
+    def _make_options(self, *, stream: bool, include_usage: bool) -> ChatOptions:
         settings = self.settings
-        wants_usage = request.stream_options is not None and request.stream_options.include_usage
         return ChatOptions(
-            stream=bool(request.stream),
-            include_usage=wants_usage,
+            stream=stream,
+            include_usage=include_usage,
             fingerprint=self.fingerprint,
             keepalive_s=settings.keepalive_s,
             data_keepalive_after_s=settings.data_keepalive_after_s,
@@ -240,7 +251,7 @@ class Gate:
         self, request: ChatRequest, entry: CatalogEntry
     ) -> Callable[[WorkerAddress], EngineRequest]:
         fields = request.model_dump(exclude_none=True)
-        defaults = entry.sampling.model_dump(exclude_none=True)
+        defaults = self._offers.of(entry).sampling
         limit = self.settings.default_max_tokens
 
         def word(worker: WorkerAddress) -> EngineRequest:

@@ -1,15 +1,18 @@
 """Bytes on their way to one client: bounded, with one reader and no task of its own.
 
-A live job pushes, the request's handler takes. Above its limit the flow closes the valve of the
-worker's socket, so that a slow client costs at most its limit and never a slot.
+A live job pushes, the request's handler takes; while nothing waits, a push goes straight to the
+client. Above its limit the flow closes the valve of the worker's socket, so that a slow client
+costs at most its limit and never a slot.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from orchestrator_core.errors import Refusal
 from orchestrator_core.units import KIB, MIB
 from orchestratord.runtime.live import Valve
+from orchestratord.serving.head_start import Rest, Step, begin
 
 __all__ = ["FlowBudget", "OutFlow"]
 
@@ -36,8 +39,8 @@ class OutFlow:
     """The buffer between a worker's socket and a client's."""
 
     __slots__ = (
-        "_budget", "_chunks", "_in_send", "_limit_bytes", "_moved_at", "_size_bytes", "_valve",
-        "_waiter", "ended", "head_sent", "refusal", "touched_at",
+        "_budget", "_chunks", "_in_send", "_limit_bytes", "_moved_at", "_send", "_sending",
+        "_size_bytes", "_valve", "_waiter", "ended", "head_sent", "refusal", "touched_at",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +54,8 @@ class OutFlow:
         self._size_bytes = 0
         self._valve: Valve | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._send: Callable[[bytes], Step] | None = None
+        self._sending: Rest | None = None
         self.ended = False
         self.head_sent = False
         self.refusal: Refusal | None = None
@@ -60,17 +65,26 @@ class OutFlow:
         """Add bytes; with too many waiting, the valve is closed until the client has read."""
         if self.ended or not data:
             return
+        self.touched_at = now
         if not (self._chunks or self._in_send):
             # The client has everything that there was: its time to read begins now.
             self._moved_at = now
+            if self._send is not None and len(data) <= _PIECE_BYTES:
+                self._send_at_once(self._send(data))
+                return
         self._chunks.append(data)
         self._size_bytes += len(data)
         self._budget.used_bytes += len(data)
-        self.touched_at = now
         if valve is not None and (self._size_bytes > self._limit_bytes or self._budget.spent):
             valve.pause()
             self._valve = valve
         self._wake()
+
+    def finish(self, data: bytes, now: float) -> None:
+        """Add the last bytes and end; they wait for the handler, who sends the end with them."""
+        self._send = None
+        self.push(data, now)
+        self.end()
 
     def end(self, refusal: Refusal | None = None) -> None:
         """Nothing follows; a refusal says why there is no good end."""
@@ -121,15 +135,30 @@ class OutFlow:
         """What the client has not taken yet."""
         return self._size_bytes
 
+    def send_by(self, send: Callable[[bytes], Step]) -> None:
+        """From now on send at once what is pushed while nothing waits; the handler does the rest."""
+        self._send = send
+
+    def _send_at_once(self, step: Step) -> None:
+        sending = begin(step)
+        if sending is not None:
+            self._in_send, self._sending = True, sending
+            self._wake()
+
     async def wait(self) -> None:
         """Return when there is something to take or the flow has ended."""
-        if self._chunks or self.ended:
-            return
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        while True:
+            if self._sending is not None:
+                sending, self._sending = self._sending, None
+                await sending
+                self._in_send = False
+            if self._chunks or self.ended:
+                return
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
 
     def _next_piece(self) -> bytes:
         chunks = self._chunks

@@ -11,7 +11,7 @@ import orjson
 
 from orchestratord.upstream.loose import Json, as_int, as_object, as_objects, as_text
 
-__all__ = ["DONE", "Chunk", "EngineError", "read_chunk", "read_error"]
+__all__ = ["DONE", "Chunk", "EngineError", "Shape", "read_chunk", "read_error"]
 
 DONE: Final = b"[DONE]"
 
@@ -25,9 +25,22 @@ class EngineError:
     status: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """The bytes around the text of an event, the event itself and the number of its choice."""
+
+    head: bytes
+    tail: bytes
+    body: Json
+    index: int
+
+
 @dataclass(slots=True)
 class Chunk:
-    """The facts of one stream event; body is the event itself."""
+    """The facts of one stream event; body is the event itself.
+
+    With a shape, body is an event that differs in its text alone, and middle is that text's bytes.
+    """
 
     body: Json
     text: str = ""
@@ -37,6 +50,8 @@ class Chunk:
     is_progress: bool = False
     has_choices: bool = False
     error: EngineError | None = None
+    shape: Shape | None = None
+    middle: bytes = b""
 
 
 def read_chunk(payload: bytes) -> Chunk | None:

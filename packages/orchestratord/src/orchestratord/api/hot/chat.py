@@ -1,6 +1,6 @@
 """POST /v1/chat/completions: admits the call, then sends what its flow brings until it ends.
 
-One task watches whether the client is still there; every await in the loop is one send.
+Beside it somebody watches whether the client is still there; no token needs a task.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ from typing import Final
 from orchestrator_core.contracts.openai import REFUSED_FIELDS, ChatRequest
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.scheduler.events import CancelRequested
+from orchestrator_core.units import KIB
 from orchestratord.api.request import JSON, Request
 from orchestratord.runtime.loop import Loop
 from orchestratord.serving.chat_call import ChatCall
 from orchestratord.serving.gate import Gate
+from orchestratord.serving.head_start import Aside
 from orchestratord.serving.open_calls import OpenCalls
 
 __all__ = ["ChatHandler"]
@@ -23,6 +25,7 @@ _STREAM_HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 )
+_ENDS_WITH_BYTES: Final = 4 * KIB
 
 
 class ChatHandler:
@@ -38,37 +41,35 @@ class ChatHandler:
 
     async def __call__(self, request: Request) -> None:
         """Serve one call."""
-        chat = await request.parsed(ChatRequest, refused=REFUSED_FIELDS)
-        if isinstance(chat, Refusal):
-            await request.refuse(chat)
-            return
-        call = self._gate.admit_chat(request.holder, chat)
+        call = await self._admit(request)
         if isinstance(call, Refusal):
             await request.refuse(call)
             return
         await self._attend(request, call)
 
+    async def _admit(self, request: Request) -> ChatCall | Refusal:
+        # Apart, so that the parsed body is not kept for as long as the answer takes.
+        chat = await request.parsed(ChatRequest, refused=REFUSED_FIELDS)
+        return chat if isinstance(chat, Refusal) else self._gate.admit_chat(request.holder, chat)
+
     async def _attend(self, request: Request, call: ChatCall) -> None:
+        watcher = Aside(request.disconnected(), lambda: self._leave(call))
         try:
-            async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(None) as patience:
                 self._open_calls.add(call, patience)
-                watcher = tasks.create_task(self._watch(request, call))
                 await self._answer(request, call)
-                watcher.cancel()
         except TimeoutError:
             # The sweeper lost patience with a client that does not read.
             pass
         finally:
+            watcher.close()
             self._open_calls.drop(call)
             self._leave(call)
 
-    async def _watch(self, request: Request, call: ChatCall) -> None:
-        await request.disconnected()
-        self._leave(call)
-
     def _leave(self, call: ChatCall) -> None:
         call.flow.discard()
-        self._loop.post(CancelRequested(at=self._loop.now(), job_id=call.id))
+        if call.record.finish is None:
+            self._loop.post(CancelRequested(at=self._loop.now(), job_id=call.id))
 
     async def _answer(self, request: Request, call: ChatCall) -> None:
         if call.options.stream:
@@ -105,12 +106,19 @@ class ChatHandler:
 
 async def _pour(request: Request, call: ChatCall, now: Callable[[], float]) -> None:
     flow, send = call.flow, request.send
-    data = b"-"
-    while data:
+
+    async def send_piece(data: bytes) -> None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    flow.send_by(send_piece)
+    is_last = False
+    while not is_last:
         await flow.wait()
-        # Nothing left after the wait is the end; also the closing message waits for the client.
         data = flow.take(now())
-        await send({"type": "http.response.body", "body": data, "more_body": bool(data)})
+        # The end goes with the last bytes, unless they are many: then it waits for the client.
+        all_taken = flow.ended and not flow.waiting_bytes
+        is_last = not data or (all_taken and len(data) <= _ENDS_WITH_BYTES)
+        await send({"type": "http.response.body", "body": data, "more_body": not is_last})
         flow.sent(now())
 
 

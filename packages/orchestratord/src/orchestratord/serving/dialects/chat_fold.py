@@ -75,6 +75,10 @@ class ChatFold:
         for choice in as_objects(event.get("choices")):
             self._choices.setdefault(as_int(choice.get("index")), _Choice()).add(choice)
 
+    def add_text(self, index: int, text: str) -> None:
+        """Take an event that brings a choice's text and nothing else."""
+        self._choices.setdefault(index, _Choice()).content.append(text)
+
     def result(self, frame: Frame, usage: Json, timings: Json | None = None) -> Json:
         """Make the whole completion."""
         choices = self._choices or {0: _Choice()}

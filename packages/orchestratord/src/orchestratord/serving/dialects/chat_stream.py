@@ -44,12 +44,16 @@ class ChatRewrite:
             return self._frame(pieces[0])
         return b"".join([self._frame(piece) for piece in pieces])
 
+    def token(self, shape: Shape, text: bytes) -> bytes:
+        """Translate a token of a known shape: around its text everything is worded already."""
+        if shape is not self._shape:
+            self._adopt(shape)
+        return self._head + text + self._tail
+
     def _frame(self, piece: Piece) -> bytes:
         chunk = piece.chunk
         if chunk.shape is not None:
-            if chunk.shape is not self._shape:
-                self._adopt(chunk.shape)
-            return b"%b%b%b" % (self._head, chunk.middle, self._tail)
+            return self.token(chunk.shape, chunk.middle)
         if chunk.is_progress or not (chunk.has_choices or self._include_usage):
             return b""
         self._learn(chunk.body)

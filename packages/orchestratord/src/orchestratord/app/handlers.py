@@ -1,0 +1,117 @@
+"""Makes the function of every key in the route table out of the daemon's parts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from orchestrator_core.catalog.resolve import Catalog
+from orchestrator_core.clock import Clock
+from orchestratord.api.control.health import HealthHandlers
+from orchestratord.api.control.plane import PlainHandler
+from orchestratord.api.control.pools import PoolHandlers
+from orchestratord.api.control.tasks import TaskHandlers
+from orchestratord.api.edge import HotHandler
+from orchestratord.api.hot.chat import ChatHandler
+from orchestratord.api.hot.models import ModelHandlers
+from orchestratord.api.hot.tasks import EventsHandler, SubmitHandler
+from orchestratord.api.openapi import openapi_document
+from orchestratord.routes import ROUTES
+from orchestratord.runtime.call_record import RecentCalls
+from orchestratord.runtime.live import LiveJobs
+from orchestratord.runtime.loop import Loop
+from orchestratord.runtime.poolorders import PoolOrders
+from orchestratord.runtime.workerbook import WorkerBook
+from orchestratord.serving.event_readers import EventReaders
+from orchestratord.serving.gate import Gate
+from orchestratord.serving.open_calls import OpenCalls
+from orchestratord.settings import OrchestratorSettings
+from orchestratord.store.port import JobStore
+
+__all__ = ["Shop", "hot_handlers", "plain_handlers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """What handlers work with."""
+
+    gate: Gate
+    catalog: Catalog
+    store: JobStore
+    jobs: LiveJobs
+    calls: RecentCalls
+    book: WorkerBook
+    loop: Loop
+    orders: PoolOrders
+    readers: EventReaders
+    open_calls: OpenCalls
+    registry: CollectorRegistry
+    clock: Clock
+    settings: OrchestratorSettings
+    version: str
+    is_stopping: Callable[[], bool]
+
+
+def hot_handlers(shop: Shop) -> Mapping[str, HotHandler]:
+    """The raw ASGI handlers."""
+    models = ModelHandlers(catalog=shop.catalog, loop=shop.loop, started_at_ms=shop.clock.unix_ms())
+    return {
+        "openai.chat": ChatHandler(
+            gate=shop.gate,
+            loop=shop.loop,
+            open_calls=shop.open_calls,
+            headers_after_s=shop.settings.headers_after_s,
+        ),
+        "openai.models": models.show_all,
+        "openai.model": models.show,
+        "tasks.submit": SubmitHandler(shop.gate),
+        "tasks.events": EventsHandler(
+            store=shop.store, readers=shop.readers, loop=shop.loop, clock=shop.clock
+        ),
+    }
+
+
+def plain_handlers(shop: Shop) -> Mapping[str, PlainHandler]:
+    """The FastAPI handlers."""
+    stored = TaskHandlers(
+        store=shop.store, jobs=shop.jobs, calls=shop.calls, loop=shop.loop, clock=shop.clock
+    )
+    pools = PoolHandlers(
+        loop=shop.loop,
+        book=shop.book,
+        orders=shop.orders,
+        heartbeat_interval_s=shop.settings.heartbeat_interval_s,
+        now=shop.clock.monotonic_s,
+    )
+    health = HealthHandlers(
+        why_not_ready=lambda: _why_not_ready(shop),
+        registry=shop.registry,
+        document=lambda: openapi_document(ROUTES, shop.version),
+    )
+    return {
+        "tasks.list": stored.show_page,
+        "tasks.show": stored.show,
+        "tasks.delete": stored.cancel,
+        "tasks.cancel": stored.cancel,
+        "pools.list": pools.show_all,
+        "pools.register": pools.register,
+        "pools.heartbeat": pools.heartbeat,
+        "workers.list": pools.list_workers,
+        "workers.stop": pools.stop_worker,
+        "health.live": health.live,
+        "health.ready": health.ready,
+        "health.metrics": health.metrics,
+        "health.openapi": health.openapi,
+        "health.root": health.root,
+    }
+
+
+def _why_not_ready(shop: Shop) -> tuple[str, ...]:
+    reasons: list[str] = []
+    if shop.is_stopping():
+        reasons.append("stopping")
+    if shop.store.failed is not None:
+        reasons.append("the store takes no writes")
+    if shop.loop.failure is not None:
+        reasons.append("the scheduler has stopped")
+    return tuple(reasons)
