@@ -192,6 +192,20 @@ async def test_the_next_supervisor_adopts_what_the_last_one_left(tmp_path: Path)
     _reap(before)
 
 
+async def test_nobody_hears_of_a_ready_worker_before_the_ledger_does(tmp_path: Path) -> None:
+    ready_in_ledger: list[str | None] = []
+    async with crew(tmp_path) as team:
+
+        def read_along() -> None:
+            for report in team.supervisor.reports():
+                if report.status is READY:
+                    ready_in_ledger.extend(r.ready_at for r in Ledger(tmp_path).load().records)
+
+        team.changed = read_along
+        report = await team.ready(tiny_spec())
+    assert ready_in_ledger[0] == report.ready_at
+
+
 def _without_memory(reports: list[WorkerReport]) -> list[WorkerReport]:
     return [report.model_copy(update={"memory_bytes": None}) for report in reports]
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -55,8 +55,12 @@ class OneModel:
 class Crew:
     """A supervisor under test and what it has said."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
+    def __init__(self, make: Callable[[Callable[[], None]], Supervisor]) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        self.supervisor = make(self._tell)
+
+    def _tell(self) -> None:
+        self.changed()
 
     def report(self, worker: str) -> WorkerReport | None:
         """The newest word about a worker, by id or name."""
@@ -111,24 +115,27 @@ async def crew(
 ) -> AsyncIterator[Crew]:
     """Run a supervisor; its workers are stopped with it unless they are to be left."""
     clock = SystemClock()
-    supervisor = Supervisor(
-        folder=folder,
-        models=models or BuiltinModels(),
-        platform=current(),
-        clock=clock,
-        ids=IdSource(clock),
-        instance="supervision-test",
-        worker_program=program,
-        host_env=dict(os.environ),
-        reserved_ports=reserved_ports,
-        on_change=lambda: None,
-        load_timeout_s=load_timeout_s,
+    team = Crew(
+        lambda on_change: Supervisor(
+            folder=folder,
+            models=models or BuiltinModels(),
+            platform=current(),
+            clock=clock,
+            ids=IdSource(clock),
+            instance="supervision-test",
+            worker_program=program,
+            host_env=dict(os.environ),
+            reserved_ports=reserved_ports,
+            on_change=on_change,
+            load_timeout_s=load_timeout_s,
+        )
     )
+    supervisor = team.supervisor
     async with asyncio.TaskGroup() as group:
         running = group.create_task(supervisor.run())
         try:
             await supervisor.adopted.wait()
-            yield Crew(supervisor)
+            yield team
         finally:
             if not leave_workers:
                 await supervisor.stop_all(5.0)

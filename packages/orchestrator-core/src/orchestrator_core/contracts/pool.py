@@ -10,6 +10,7 @@ from orchestrator_core.contracts.tasks import TaskKind
 
 __all__ = [
     "Backend",
+    "DeviceProcess",
     "DeviceReport",
     "Heartbeat",
     "HeartbeatReply",
@@ -74,8 +75,19 @@ class Owner(StrEnum):
     OPERATOR = "operator"
 
 
+class DeviceProcess(Fact):
+    """A process that holds memory of a device; a driver may keep the amount to itself."""
+
+    pid: int
+    memory_bytes: int | None = None
+
+
 class DeviceReport(Fact):
-    """One device of a host; the id survives reboots and re-ordering."""
+    """One device of a host; the id survives reboots and re-ordering.
+
+    What a driver does not tell is None, never 0. A stale device was there when its driver last
+    answered, and fault says what is wrong with it or with its driver.
+    """
 
     id: str
     index: int
@@ -88,13 +100,29 @@ class DeviceReport(Fact):
     cores: int | None = None
     features: tuple[str, ...] = ()
     stale: bool = False
+    fault: str | None = None
+    vendor: Literal["nvidia", "amd", "intel", "apple", "other"] | None = None
+    architecture: str | None = None
+    """What engines are built for: compute capability (8.9), gfx name (gfx1100)."""
+
+    driver: str | None = None
+    pci_address: str | None = None
+    parent_id: str | None = None
+    """The whole card of which this device is a part (MIG)."""
+
+    memory_used_bytes: int | None = None
+    utilization_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    processes: tuple[DeviceProcess, ...] = ()
 
 
 class ModelFile(Order):
     """A resolved model: exactly one file, named by its content."""
 
     model_id: str
-    source: Literal["builtin", "hub", "file"]
+    source: Literal["builtin", "hub", "file", "external"]
     file: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     size_bytes: int | None = None
@@ -112,17 +140,22 @@ class ModelReport(Fact):
 
 
 class WorkerSpec(Order):
-    """What a worker shall be; ctx is per slot."""
+    """What a worker shall be; ctx is per slot.
+
+    Without ctx or parallel the pool chooses what suits the model and its memory, and reports what
+    it chose. stall_s is how long a busy worker may show no progress before it is ended.
+    """
 
     model: ModelFile
     backend: Backend = Backend.CPU
     device_ids: tuple[str, ...] = ()
-    engine: Literal["embedded", "llama-server"] = "embedded"
+    engine: Literal["embedded", "llama-server", "openai"] = "embedded"
     task: TaskKind = TaskKind.GENERATE
-    ctx: Annotated[int, Field(ge=64, le=4_194_304)]
-    parallel: Annotated[int, Field(ge=1, le=256)]
+    ctx: Annotated[int, Field(ge=64, le=4_194_304)] | None = None
+    parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     batch_size: Annotated[int, Field(ge=32, le=16_384)] = 256
+    stall_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
 
 
 class SpawnRequest(Order):
@@ -198,6 +231,7 @@ class PoolRegister(Fact):
     workers: list[WorkerReport]
     models: list[ModelReport]
     engines: list[str]
+    draining: bool = False
 
     @field_serializer("control_key", when_used="json")
     def _reveal(self, key: SecretStr) -> str:
@@ -236,6 +270,7 @@ class Heartbeat(Fact):
     seq: Annotated[int, Field(ge=1)]
     devices: list[DeviceReport]
     workers: list[WorkerReport]
+    draining: bool = False
 
 
 class HeartbeatReply(Fact):
@@ -253,6 +288,7 @@ class PoolStatusView(Fact):
     session_id: str
     orchestrator_url: str | None
     orchestrator_connected: bool
+    draining: bool = False
     devices: list[DeviceReport]
     workers: list[WorkerReport]
     models: list[ModelReport]

@@ -180,7 +180,7 @@ def _order_start(
         owner=Owner.ORCHESTRATOR,
         spec=spec,
         slots=state.slots.of(worker_id),
-        slots_total=spec.parallel,
+        slots_total=spec.parallel or 1,
         status_since=at,
         usable=True,
     )

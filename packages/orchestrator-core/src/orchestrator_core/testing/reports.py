@@ -104,7 +104,7 @@ def worker_report(
         port=port,
         url=f"http://127.0.0.1:{port}",
         key=SecretStr("worker-key"),
-        slots_total=spec.parallel if slots_total is None else slots_total,
+        slots_total=(spec.parallel or 1) if slots_total is None else slots_total,
         slots_busy=slots_busy,
         started_at="2024-01-01T00:00:00.000Z",
         ready_at=ready_at,

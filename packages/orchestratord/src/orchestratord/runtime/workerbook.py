@@ -23,7 +23,7 @@ class WorkerAddress:
     host: str
     port: int
     model: str
-    ctx: int
+    ctx: int | None
     key: str | None = field(repr=False, default=None)
 
 

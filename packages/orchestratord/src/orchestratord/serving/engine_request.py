@@ -27,7 +27,7 @@ _FRAMING: Final[Mapping[str, object]] = {
 def task_request(
     submission: Mapping[str, object],
     *,
-    ctx: int,
+    ctx: int | None,
     default_max_tokens: int,
     defaults: Mapping[str, object],
 ) -> EngineRequest:
@@ -49,7 +49,7 @@ def chat_request(
     request: Mapping[str, object],
     *,
     model: str,
-    ctx: int,
+    ctx: int | None,
     default_max_tokens: int,
     defaults: Mapping[str, object],
 ) -> EngineRequest:
@@ -61,9 +61,10 @@ def chat_request(
     return EngineRequest(_CHAT, orjson.dumps({**defaults, **fields, **_FRAMING}))
 
 
-def _limit(asked: object, ctx: int, default: int) -> int:
+def _limit(asked: object, ctx: int | None, default: int) -> int:
     wanted = asked if isinstance(asked, int) else default
-    return min(wanted, ctx)
+    # A foreign engine keeps its context to itself; then only the request limits the answer.
+    return wanted if ctx is None else min(wanted, ctx)
 
 
 _TASK_FIELDS: Final = frozenset(

@@ -20,13 +20,15 @@ _PING_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a start needs beyond the spec; cores is the default number of threads."""
+    """What a start needs beyond the spec: what the pool chose where the spec leaves a choice."""
 
     program: Path
     model_path: Path
     key_path: Path
     port: int
     cores: int
+    ctx: int
+    parallel: int
 
 
 def worker_argv(spec: WorkerSpec, launch: Launch) -> list[str]:
@@ -35,9 +37,10 @@ def worker_argv(spec: WorkerSpec, launch: Launch) -> list[str]:
     argv += ["--model", str(launch.model_path), "--alias", spec.model.model_id]
     argv += ["--host", HOST, "--port", str(launch.port)]
     argv += ["--api-key-file", str(launch.key_path)]
-    argv += ["--ctx-size", str(spec.ctx * spec.parallel), "--parallel", str(spec.parallel)]
+    argv += ["--ctx-size", str(launch.ctx * launch.parallel)]
+    argv += ["--parallel", str(launch.parallel)]
     argv += ["--threads", str(spec.threads or launch.cores)]
-    argv += _batch(spec)
+    argv += _batch(spec, launch.ctx)
     argv += ["--sse-ping-interval", str(_PING_S), "--metrics"]
     if spec.task is TaskKind.EMBED:
         argv += ["--embeddings", "--pooling", "mean"]
@@ -46,9 +49,9 @@ def worker_argv(spec: WorkerSpec, launch: Launch) -> list[str]:
     return argv
 
 
-def _batch(spec: WorkerSpec) -> list[str]:
+def _batch(spec: WorkerSpec, ctx: int) -> list[str]:
     if spec.task is TaskKind.GENERATE:
         return ["--batch-size", str(spec.batch_size)]
     # A vector is made from the whole text at once: what does not fit one batch is an error.
-    whole = str(max(spec.batch_size, spec.ctx))
+    whole = str(max(spec.batch_size, ctx))
     return ["--batch-size", whole, "--ubatch-size", whole]

@@ -85,7 +85,7 @@ class Charge:
             port=record.port or None,
             url=self.url if record.port else None,
             key=SecretStr(self.key) if self.key else None,
-            slots_total=record.spec.parallel,
+            slots_total=record.spec.parallel or 1,
             started_at=record.started_at,
             ready_at=record.ready_at,
             memory_bytes=self.memory_bytes,

@@ -68,7 +68,11 @@ def _start(host: Host, charge: Charge, model_path: Path, cores: int) -> None:
     charge.update(log_offset=ledger.log_size(record.id))
     ledger.write(charge.record)
     key_path = ledger.key_path(record.id)
-    argv = worker_argv(record.spec, Launch(host.program, model_path, key_path, record.port, cores))
+    spec = record.spec
+    launch = Launch(
+        host.program, model_path, key_path, record.port, cores, spec.ctx or 2048, spec.parallel or 1
+    )
+    argv = worker_argv(spec, launch)
     env = worker_environment(host.env, instance=host.instance, worker_id=record.id)
     charge.process = detached.start(argv, log_path=ledger.log_path(record.id), env=env)
     identity = host.platform.identify(charge.process.pid)

@@ -92,17 +92,20 @@ class Tender:
             self.on_change()
 
     async def _mark_ready(self, charge: Charge) -> None:
-        charge.status = WorkerStatus.READY
-        charge.memory_bytes = process.resident_bytes(charge)
         record = charge.record
+        charge.memory_bytes = process.resident_bytes(charge)
         charge.update(
             ready_at=record.ready_at or rfc3339(self.clock.unix_ms()),
             engine_version=record.engine_version or engine_version(self._words(charge)),
         )
-        self.on_change()
-        # The worker answers whether or not the disk takes this note; the identity is on it already.
+        # Whoever adopts the worker must know as much as whoever was told that it is ready; but it
+        # answers whether or not the disk takes this note, and its identity is on the disk already.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self.host.ledger.write, charge.record)
+        if charge.exited.is_set() or charge.stopping:
+            return
+        charge.status = WorkerStatus.READY
+        self.on_change()
 
     def _judge(self, charge: Charge) -> Failure:
         was_ready = charge.record.ready_at is not None
