@@ -1,5 +1,6 @@
 """Small makers of the records that pool_core decides about."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,10 @@ def record(number: int = 1, **changes: Any) -> WorkerRecord:
         "spec": spec(),
         "port": 8000 + number,
         "started_at": "2026-01-01T00:00:00.000Z",
+        "started_unix_ms": 1_767_225_600_000,
     }
-    return WorkerRecord(**facts | changes)
+    facts |= changes
+    return WorkerRecord(**{"order": facts["spec"], **facts})
 
 
 def charge(number: int = 1, **changes: Any) -> Charge:
@@ -100,6 +103,20 @@ class StillPlatform:
     def port_holder(self, port: int) -> PortHolder | None:
         """Nobody listens."""
         assert port > 0
+
+    @property
+    def system(self) -> str:
+        """No system at all."""
+        return "still"
+
+    def environment(self, pid: int) -> Mapping[str, str]:
+        """Nobody was started by us."""
+        assert pid > 0
+        return {}
+
+    def continuous_s(self) -> float:
+        """Time stands still."""
+        return 0.0
 
     def session_of(self, pid: int) -> int | None:
         """Everyone leads a session."""

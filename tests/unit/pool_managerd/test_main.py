@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator_core.daemon import program
 from orchestrator_core.platforms.files import FileLock
 from pool_managerd import main
 
@@ -41,7 +42,10 @@ def test_a_taken_port_names_its_holder(run: Runner, taken: str) -> None:
     assert str(os.getpid()) in complaint
 
 
-def test_a_taken_folder_names_its_holder(run: Runner, tmp_path: Path) -> None:
+def test_a_taken_folder_names_its_holder(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "program_of", lambda _pid: "pool-managerd")
     folder = tmp_path / "state" / "pool"
     folder.mkdir(parents=True)
     lock = FileLock(folder / "pool.lock")

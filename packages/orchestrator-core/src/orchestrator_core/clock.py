@@ -1,5 +1,6 @@
 """The only place that reads the time. Records use UTC, deadlines use a clock that counts sleep."""
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -19,8 +20,9 @@ class Clock(Protocol):
         ...
 
 
-# CLOCK_BOOTTIME counts sleep; a system without it has the plain monotonic clock.
-_SLEEP_COUNTING: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+# The clock that counts sleep has another name on each system, and Linux knows both names.
+_NAME: Final = "CLOCK_MONOTONIC_RAW" if sys.platform == "darwin" else "CLOCK_BOOTTIME"
+_SLEEP_COUNTING: Final[int | None] = getattr(time, _NAME, None)
 
 
 class SystemClock:
@@ -31,7 +33,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic_s(self) -> float:
-        """CLOCK_BOOTTIME where it exists, else the plain monotonic clock."""
+        """The clock that counts sleep where there is one, else the plain monotonic clock."""
         if _SLEEP_COUNTING is None:
             return time.monotonic()
         return time.clock_gettime(_SLEEP_COUNTING)

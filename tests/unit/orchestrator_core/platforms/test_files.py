@@ -95,6 +95,23 @@ def test_lock_of_a_killed_process_is_free_and_its_pid_is_not_believed(tmp_path: 
     lock.release()
 
 
+def test_holder_is_known_where_no_list_of_locks_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # macOS has none; a file that only names a crashed holder would get a stranger signalled.
+    monkeypatch.setattr(files, "_KERNEL_LOCKS", tmp_path / "none")
+    path = tmp_path / "x.lock"
+    first, second = FileLock(path), FileLock(path)
+    assert first.try_acquire()
+    assert first.holder_pid() == os.getpid()
+    assert second.holder_pid() == os.getpid()
+    first.release()
+    path.write_text(f"{os.getpid()}\n")
+    assert second.holder_pid() is None
+    assert second.try_acquire(), "asking leaves nothing behind"
+    second.release()
+
+
 def test_lock_is_not_inherited_by_children(tmp_path: Path) -> None:
     first, second = FileLock(tmp_path / "x.lock"), FileLock(tmp_path / "x.lock")
     assert first.try_acquire()

@@ -1,78 +1,34 @@
-"""The Linux adapter on real processes, real sockets and a few made-up /proc files."""
+"""What only the Linux adapter knows: made-up /proc files, and every way to be refused a pidfd.
 
-import asyncio
+What it promises like every other adapter is in tests/conformance/test_platform.py.
+"""
+
+import errno
 import os
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from orchestrator_core.errors import HostError
-from orchestrator_core.platforms import linux, marks, select
+from orchestrator_core.platforms import pidfd
 from orchestrator_core.platforms.linux import LinuxPlatform
-from orchestrator_core.platforms.port import PortHolder
-from support.waiting import until_sync
+from orchestrator_core.platforms.port import PortHolder, ProcessIdentity
 
 PLATFORM = LinuxPlatform()
 
 
-@contextmanager
-def sleeper(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(argv or ("sleep", "600"), start_new_session=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def me() -> ProcessIdentity:
+    identity = PLATFORM.identify(os.getpid())
+    assert identity is not None
+    return identity
 
 
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def refuse_pidfd(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(number, os.strerror(number))
 
-
-def test_current_platform_is_linux_here() -> None:
-    assert isinstance(select.current(), LinuxPlatform)
-
-
-def test_refuses_another_system_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "plan9")
-    with pytest.raises(HostError, match="plan9"):
-        select.current()
-
-
-def test_same_process_has_the_same_identity_every_time() -> None:
-    first = PLATFORM.identify(os.getpid())
-    assert first is not None
-    assert first == LinuxPlatform().identify(os.getpid())
-    assert PLATFORM.is_alive(first)
-
-
-def test_recycled_pid_is_another_process() -> None:
-    me = PLATFORM.identify(os.getpid())
-    assert me is not None
-    earlier = replace(me, start_time=me.start_time - 1)
-    other_boot = replace(me, boot_id="another")
-    for stranger in (earlier, other_boot):
-        assert not PLATFORM.is_alive(stranger)
-        assert not PLATFORM.signal_if_same(stranger, signal.SIGKILL)
-        assert not PLATFORM.signal_session(stranger, signal.SIGKILL)
-
-
-def test_zombie_counts_as_gone_but_keeps_its_session() -> None:
-    with sleeper() as process:
-        identity = PLATFORM.identify(process.pid)
-        assert identity is not None
-        os.kill(process.pid, signal.SIGKILL)
-        until_sync(lambda: state_of(process.pid) == "Z", what="a zombie")
-        assert PLATFORM.identify(process.pid) is None
-        assert not PLATFORM.is_alive(identity)
-        assert PLATFORM.session_of(process.pid) == process.pid
+    monkeypatch.setattr(pidfd.os, "pidfd_open", refuse)
 
 
 def test_reads_start_time_behind_a_name_with_spaces_and_parentheses(tmp_path: Path) -> None:
@@ -87,104 +43,83 @@ def test_reads_start_time_behind_a_name_with_spaces_and_parentheses(tmp_path: Pa
     assert LinuxPlatform(tmp_path).session_of(70) == 70
 
 
-def test_unknown_pid_is_nobody() -> None:
-    assert PLATFORM.identify(2**22 + 1) is None
-    assert PLATFORM.session_of(2**22 + 1) is None
+def test_process_that_proc_hides_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hide(path: Path, *_args: object) -> str:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "read_text", hide)
+    monkeypatch.setattr(Path, "read_bytes", hide)
+    assert PLATFORM.identify(1) is None
+    assert PLATFORM.environment(1) == {}
 
 
-def test_signal_reaches_this_very_process() -> None:
-    with sleeper() as process:
-        identity = PLATFORM.identify(process.pid)
-        assert identity is not None
-        assert PLATFORM.signal_if_same(identity, signal.SIGTERM)
-        assert process.wait() == -signal.SIGTERM
-        assert not PLATFORM.signal_if_same(identity, signal.SIGTERM)
-
-
-def test_session_signal_reaches_children_also_behind_a_dead_leader() -> None:
-    script = "sleep 600 & echo $!; exec sleep 600"
-    with subprocess.Popen(
-        ["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        child = PLATFORM.identify(int(process.stdout.readline()))
-        leader = PLATFORM.identify(process.pid)
-        assert child is not None
-        assert leader is not None
-        # Not yet reaped, so the dead leader still holds its session's number.
-        os.kill(process.pid, signal.SIGKILL)
-        until_sync(lambda: not PLATFORM.is_alive(leader), what="the leader's end")
-        assert PLATFORM.is_alive(child)
-        assert PLATFORM.signal_session(leader, signal.SIGKILL)
-        until_sync(lambda: not PLATFORM.is_alive(child), what="the child's end")
-
-
-def test_session_signal_needs_a_session_leader() -> None:
-    with subprocess.Popen(["sleep", "600"]) as member:
-        try:
-            identity = PLATFORM.identify(member.pid)
-            assert identity is not None
-            assert not PLATFORM.signal_session(identity, signal.SIGKILL)
-            assert member.poll() is None
-        finally:
-            member.kill()
-
-
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_exit_watch_calls_back_once_when_the_process_ends(
-    run: Callable[..., None],
+def test_process_that_cannot_be_read_for_want_of_descriptors_is_not_called_gone(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls: list[str] = []
+    identity = me()
 
-    async def scenario() -> None:
-        with sleeper() as process:
-            identity = PLATFORM.identify(process.pid)
-            assert identity is not None
-            ended = asyncio.Event()
-            watch = PLATFORM.watch_exit(identity, lambda: (calls.append("end"), ended.set())[0])
-            closed = PLATFORM.watch_exit(identity, lambda: calls.append("never"))
-            closed.close()
-            process.kill()
-            await asyncio.wait_for(ended.wait(), 10)
-            watch.close()
+    def full(path: Path, *_args: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
 
-    run(scenario())
-    assert calls == ["end"]
+    monkeypatch.setattr(Path, "read_text", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        PLATFORM.is_alive(identity)
 
 
-async def test_exit_watch_of_a_gone_process_calls_back_soon() -> None:
-    with sleeper() as process:
-        identity = PLATFORM.identify(process.pid)
-        assert identity is not None
-    ended = asyncio.Event()
-    PLATFORM.watch_exit(identity, ended.set)
-    assert not ended.is_set()
-    await asyncio.wait_for(ended.wait(), 10)
-    silent = PLATFORM.watch_exit(identity, lambda: pytest.fail("closed watches are silent"))
-    silent.close()
-    await asyncio.sleep(0)
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (errno.ENOSYS, r"Linux 5\.3"),
+        (errno.EPERM, "seccomp"),
+        (errno.EMFILE, "limit of open files"),
+        (errno.ENFILE, "limit of open files"),
+        (errno.ENOMEM, "cannot open a process descriptor"),
+    ],
+)
+async def test_refused_pidfd_is_named_by_its_cause(
+    monkeypatch: pytest.MonkeyPatch, number: int, word: str
+) -> None:
+    refuse_pidfd(monkeypatch, number)
+    with pytest.raises(HostError, match=word):
+        PLATFORM.watch_exit(me(), lambda: None)
+    with pytest.raises(HostError, match=word):
+        PLATFORM.signal_if_same(me(), signal.SIGTERM)
 
 
-async def test_missing_pidfd_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int) -> int:
-        raise OSError(38, "Function not implemented")
+@pytest.mark.parametrize("number", [errno.ESRCH, errno.EINVAL, errno.ENOENT])
+def test_pid_without_a_process_is_nobody_to_signal(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    refuse_pidfd(monkeypatch, number)
+    assert not PLATFORM.signal_if_same(me(), signal.SIGTERM)
 
-    monkeypatch.setattr(linux.os, "pidfd_open", refuse)
-    identity = PLATFORM.identify(os.getpid())
-    assert identity is not None
+
+async def test_python_without_pidfd_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(pidfd.os, "pidfd_open")
     with pytest.raises(HostError, match=r"Linux 5\.3"):
+        PLATFORM.watch_exit(me(), lambda: None)
+
+
+async def test_failed_look_leaves_no_descriptor_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = me()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    def full(pid: int) -> ProcessIdentity | None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(PLATFORM, "identify", full)
+    with pytest.raises(OSError, match="Too many"):
         PLATFORM.watch_exit(identity, lambda: None)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_port_holder_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        holder = PLATFORM.port_holder(port)
-    assert holder is not None
-    assert holder.pid == os.getpid()
-    assert holder.uid == os.getuid()
-    assert str(os.getpid()) in holder.describe()
-    assert PLATFORM.port_holder(port) is None
+def test_right_to_signal_is_asked_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(fd: int, signum: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(pidfd.signal, "pidfd_send_signal", deny)
+    with pytest.raises(HostError, match="belongs to another user"):
+        PLATFORM.signal_if_same(me(), signal.SIGTERM)
 
 
 def test_hidden_holder_is_described_by_its_user(tmp_path: Path) -> None:
@@ -198,31 +133,16 @@ def test_hidden_holder_is_described_by_its_user(tmp_path: Path) -> None:
     assert PortHolder(1, pid=9).describe() == "process 9"
 
 
-def test_console_script_is_named_by_its_script(tmp_path: Path) -> None:
-    script = tmp_path / "orchestratord"
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import socket, time\n"
-        "s = socket.create_server(('127.0.0.1', 0))\n"
-        "print(s.getsockname()[1], flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    script.chmod(0o700)
-    with subprocess.Popen([script], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            holder = PLATFORM.port_holder(int(process.stdout.readline()))
-        finally:
-            process.kill()
-    assert holder is not None
-    assert (holder.pid, holder.name) == (process.pid, "orchestratord")
+def test_process_that_ends_between_the_look_and_the_signal_is_not_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(fd: int, signum: int) -> None:
+        raise ProcessLookupError(errno.ESRCH, "No such process")
+
+    monkeypatch.setattr(pidfd.signal, "pidfd_send_signal", gone)
+    assert not PLATFORM.signal_if_same(me(), signal.SIGTERM)
 
 
-def test_marked_process_is_found_by_its_environment() -> None:
-    with subprocess.Popen(["sleep", "600"], env={"LLORCH_TEST_MARK": "one"}) as process:
-        try:
-            found = marks.find_marked(PLATFORM, "LLORCH_TEST_MARK", "one")
-        finally:
-            process.kill()
-    assert [identity.pid for identity in found] == [process.pid]
-    assert marks.find_marked(PLATFORM, "LLORCH_TEST_MARK", "one") == []
+def test_clock_counts_suspend() -> None:
+    # Nothing can be suspended in a test: the clock is the one that does, and no other.
+    assert abs(PLATFORM.continuous_s() - float(Path("/proc/uptime").read_text().split()[0])) < 60

@@ -6,10 +6,11 @@ its exit code; the socket listens before the daemon adopts, restores or starts a
 
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from orchestrator_core.config import loader
 from orchestrator_core.config.layout import Layout
@@ -17,9 +18,13 @@ from orchestrator_core.daemon import logs
 from orchestrator_core.daemon.settings import DaemonSettings, refuse_open_network
 from orchestrator_core.errors import Code, Exit, LlorchError, Refusal, error_for
 from orchestrator_core.platforms import files, select, sockets
+from orchestrator_core.platforms.names import program_of
 from orchestrator_core.platforms.port import Platform
 
-__all__ = ["Program", "Site", "run_program"]
+__all__ = ["Program", "Site", "acquire", "run_program"]
+
+_COMMAND_PATIENCE_S: Final = 10.0
+_COMMAND_PAUSE_S: Final = 0.05
 
 S = TypeVar("S", bound=DaemonSettings)
 
@@ -79,7 +84,7 @@ def _run(
     files.ensure_folder(folder)
     files.ensure_folder(layout.state)
     lock = files.FileLock(program.lock(layout))
-    if not lock.try_acquire():
+    if not acquire(lock, program.name):
         raise error_for(_folder_taken(folder, lock.holder_pid()))
     try:
         with _listen(site) as listener:
@@ -87,6 +92,17 @@ def _run(
             program.serve(site, listener)
     finally:
         lock.release()
+
+
+def acquire(lock: files.FileLock, own_name: str) -> bool:
+    """Take the folder's lock; a command that holds it for one act is waited for, a daemon is not."""
+    deadline_s = time.monotonic() + _COMMAND_PATIENCE_S
+    while not lock.try_acquire():
+        pid = lock.holder_pid()
+        if (pid is not None and program_of(pid) == own_name) or time.monotonic() >= deadline_s:
+            return False
+        time.sleep(_COMMAND_PAUSE_S)
+    return True
 
 
 def _listen(site: Site[S]) -> socket.socket:

@@ -1,13 +1,17 @@
 """Starts programs that outlive us: own session, nothing on stdin, output appended to a file."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from orchestrator_core.platforms import files
 
-__all__ = ["let_go", "start"]
+__all__ = ["let_go", "offer_first", "start"]
+
+_FIRST_TO_GO: Final = 300
 
 
 def start(
@@ -34,6 +38,16 @@ def start(
         )
     finally:
         os.close(log)
+
+
+def offer_first(process: subprocess.Popen[bytes]) -> None:
+    """Have the kernel end this process before others when the memory of the host runs out.
+
+    A child would inherit the protection of a daemon that its service manager wants to keep.
+    """
+    # Only Linux can be told, and without it the memory is shared out as ever.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text(f"{_FIRST_TO_GO}\n", "ascii")
 
 
 def let_go(process: subprocess.Popen[bytes]) -> None:

@@ -86,20 +86,38 @@ class FileLock:
             inode = self._path.stat().st_ino
         except (FileNotFoundError, UnicodeDecodeError):
             return None
-        if not text.isdecimal() or not _is_locked(inode, text):
+        if not text.isdecimal() or not self._is_locked_by(text, inode):
             return None
         return int(text)
 
+    def _is_locked_by(self, pid: str, inode: int) -> bool:
+        try:
+            lines = _KERNEL_LOCKS.read_text("ascii").splitlines()
+        except FileNotFoundError:
+            return self._fd is not None or _refuses_a_reader(self._path)
+        return _is_listed(lines, pid, inode)
 
-def _is_locked(inode: int, pid: str) -> bool:
-    try:
-        lines = _KERNEL_LOCKS.read_text("ascii").splitlines()
-    except FileNotFoundError:
-        return True
+
+def _is_listed(lines: list[str], pid: str, inode: int) -> bool:
     locks = (line.split() for line in lines)
     return any(
         lock[1] == "FLOCK" and lock[4] == pid and lock[5].endswith(f":{inode}") for lock in locks
     )
+
+
+def _refuses_a_reader(path: Path) -> bool:
+    # Without a list of locks, as on macOS, only trying tells whether there is one. A shared lock
+    # for a moment keeps askers apart from each other; a daemon that starts within this very moment
+    # would find the file taken, which is why a listed lock is preferred.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,19 +4,20 @@ A pidfd is always opened first and the identity compared afterwards: from then o
 cannot mean another process, whatever happens to the pid.
 """
 
-import asyncio
 import contextlib
 import os
-import pwd
-import signal
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from orchestrator_core.errors import Code, HostError, Refusal
+from orchestrator_core.platforms.names import program_name, user_name
+from orchestrator_core.platforms.pidfd import open_pidfd, pidfd, send
 from orchestrator_core.platforms.port import ExitWatch, PortHolder, ProcessIdentity
+from orchestrator_core.platforms.sessions import signal_members
+from orchestrator_core.platforms.watches import DescriptorWatch, GoneWatch
 
 __all__ = ["LinuxPlatform"]
 
@@ -43,6 +44,11 @@ class LinuxPlatform:
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
 
+    @property
+    def system(self) -> str:
+        """Linux."""
+        return "linux"
+
     def identify(self, pid: int) -> ProcessIdentity | None:
         """Name the process that has this pid now; None when it is gone or a zombie."""
         stat = self._stat(pid)
@@ -56,10 +62,10 @@ class LinuxPlatform:
 
     def signal_if_same(self, identity: ProcessIdentity, signum: int) -> bool:
         """Signal this very process; False when it is gone or its pid is another's."""
-        with _pidfd(identity.pid) as fd:
+        with pidfd(identity.pid) as fd:
             if fd is None or not self.is_alive(identity):
                 return False
-            return _send(fd, signum, identity.pid)
+            return send(fd, signum, identity.pid)
 
     def signal_session(self, identity: ProcessIdentity, signum: int) -> bool:
         """Signal every process of the session that this very process leads.
@@ -74,18 +80,25 @@ class LinuxPlatform:
             or identity.boot_id != self._boot_id
         ):
             return False
-        reached = [self._signal_member(pid, identity.pid, signum) for pid in self._pids()]
-        return any(reached)
+        return signal_members(
+            lambda: [pid for pid in self._pids() if self.session_of(pid) == identity.pid],
+            lambda pid: self._signal_member(pid, identity.pid, signum),
+        )
 
     def watch_exit(self, identity: ProcessIdentity, callback: Callable[[], None]) -> ExitWatch:
         """Call back once, on the running loop, when this very process has ended."""
-        loop = asyncio.get_running_loop()
-        fd = _open_pidfd(identity.pid)
-        if fd is not None and self.is_alive(identity):
-            return _PidfdWatch(loop, fd, callback)
-        if fd is not None:
-            os.close(fd)
-        return _GoneWatch(loop, callback)
+        fd = open_pidfd(identity.pid)
+        if fd is None:
+            return GoneWatch(callback)
+        alive = False
+        try:
+            alive = self.is_alive(identity)
+        finally:
+            if not alive:
+                os.close(fd)
+        if not alive:
+            return GoneWatch(callback)
+        return DescriptorWatch(fd, callback, release=lambda: os.close(fd))
 
     def port_holder(self, port: int) -> PortHolder | None:
         """Find out who listens on a TCP port; None when nobody does."""
@@ -95,12 +108,25 @@ class LinuxPlatform:
         pid = self._owner_of({f"socket:[{listener.inode}]" for listener in listeners})
         uid = listeners[0].uid
         name = self._program_name(pid) if pid is not None else None
-        return PortHolder(port, pid, name, uid, _user_name(uid))
+        return PortHolder(port, pid, name, uid, user_name(uid))
 
     def session_of(self, pid: int) -> int | None:
         """The session of a process, zombies included; None when there is no such process."""
         stat = self._stat(pid)
         return stat.session if stat else None
+
+    def environment(self, pid: int) -> Mapping[str, str]:
+        """What a process was started with; empty when it is gone or another user's."""
+        try:
+            raw = (self._proc / str(pid) / "environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return {}
+        pairs = (os.fsdecode(entry).partition("=") for entry in raw.split(b"\0"))
+        return {name: value for name, equals, value in pairs if name and equals}
+
+    def continuous_s(self) -> float:
+        """Seconds of CLOCK_BOOTTIME, which counts suspend as well."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     @cached_property
     def _boot_id(self) -> str:
@@ -109,7 +135,8 @@ class LinuxPlatform:
     def _stat(self, pid: int) -> _Stat | None:
         try:
             text = (self._proc / str(pid) / "stat").read_text("utf-8", "replace")
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            # A /proc mounted with hidepid hides other users' processes, and those are never ours.
             return None
         # The program's name in field 2 may itself hold spaces and parentheses, so count from the
         # last one: state is field 3, the session field 6, the start time field 22.
@@ -120,13 +147,11 @@ class LinuxPlatform:
         return [int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal()]
 
     def _signal_member(self, pid: int, session: int, signum: int) -> bool:
-        if self.session_of(pid) != session:
-            return False
-        with _pidfd(pid) as fd:
+        with pidfd(pid) as fd:
             stat = self._stat(pid)
             if fd is None or stat is None or stat.session != session:
                 return False
-            return stat.state not in _ENDED_STATES and _send(fd, signum, pid)
+            return stat.state not in _ENDED_STATES and send(fd, signum, pid)
 
     def _listeners(self, port: int) -> Iterator[_Listener]:
         suffix = f":{port:04X}"
@@ -157,75 +182,4 @@ class LinuxPlatform:
         except OSError:
             return None
         words = [os.fsdecode(word) for word in raw.split(b"\0") if word]
-        program = Path(words[0]).name if words else comm
-        # A console script runs as "python .../orchestratord": the script is the name people know.
-        if program.startswith("python") and len(words) > 1 and not words[1].startswith("-"):
-            return Path(words[1]).name
-        return program or comm
-
-
-class _PidfdWatch:
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, fd: int, callback: Callable[[], None]
-    ) -> None:
-        self._loop = loop
-        self._fd: int | None = fd
-        self._callback = callback
-        loop.add_reader(fd, self._ended)
-
-    def close(self) -> None:
-        if self._fd is not None:
-            fd, self._fd = self._fd, None
-            self._loop.remove_reader(fd)
-            os.close(fd)
-
-    def _ended(self) -> None:
-        self.close()
-        self._callback()
-
-
-class _GoneWatch:
-    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        # The caller must see its watch before the callback, as with a live process.
-        self._handle = loop.call_soon(callback)
-
-    def close(self) -> None:
-        self._handle.cancel()
-
-
-def _open_pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-    except (AttributeError, OSError) as error:
-        reason = f"this kernel offers no pidfd ({error}); Linux 5.3 or newer is needed"
-        raise HostError(Refusal(Code.INTERNAL, reason)) from error
-
-
-@contextlib.contextmanager
-def _pidfd(pid: int) -> Generator[int | None]:
-    fd = _open_pidfd(pid)
-    try:
-        yield fd
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-def _send(fd: int, signum: int, pid: int) -> bool:
-    try:
-        signal.pidfd_send_signal(fd, signum)
-    except ProcessLookupError:
-        return False
-    except PermissionError as error:
-        reason = f"process {pid} belongs to another user: no right to signal it"
-        raise HostError(Refusal(Code.INTERNAL, reason)) from error
-    return True
-
-
-def _user_name(uid: int) -> str | None:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return None
+        return program_name(words, comm)

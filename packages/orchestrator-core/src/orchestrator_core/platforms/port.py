@@ -4,7 +4,7 @@ A pid alone names nobody, because pids are recycled. All acts therefore take a P
 which also holds the start time and the boot, and do nothing when the process is another one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,11 @@ class ExitWatch(Protocol):
 class Platform(Protocol):
     """What the suite asks of an operating system."""
 
+    @property
+    def system(self) -> str:
+        """The name of the operating system: "linux" or "macos"."""
+        ...
+
     def identify(self, pid: int) -> ProcessIdentity | None:
         """Name the process that has this pid now; None when it is gone or a zombie."""
         ...
@@ -76,4 +81,15 @@ class Platform(Protocol):
 
     def session_of(self, pid: int) -> int | None:
         """The session of a process, zombies included; None when there is no such process."""
+        ...
+
+    def environment(self, pid: int) -> Mapping[str, str]:
+        """What a process was started with; empty when it is gone or hidden from us.
+
+        For a moment after its start it is empty as well, while the kernel lays the program out.
+        """
+        ...
+
+    def continuous_s(self) -> float:
+        """Seconds of a clock that never goes back and goes on while the machine sleeps."""
         ...
