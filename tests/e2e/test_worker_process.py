@@ -33,6 +33,15 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorker]:
         yield running
 
 
+def test_the_cpu_is_no_stand_in_for_a_gpu(tmp_path: Path) -> None:
+    keys = ("--api-key-file", str(write_key(tmp_path)))
+    done = try_worker(
+        "--model", TINY, "--alias", "a", "--ctx-size", "64", "--n-gpu-layers", "999", *keys
+    )
+    assert done.returncode == 1
+    assert "the engine sees no GPU" in done.stderr
+
+
 @pytest.mark.parametrize("model", ["tiny-chat", "tiny-story"])
 def test_every_documented_answer_is_exact(model: str, tmp_path: Path) -> None:
     with run_worker(tmp_path, "--ctx-size=1024", model=model) as running:
@@ -214,12 +223,12 @@ def _damaged(case: str) -> bytes:
     ("case", "reason"),
     [
         ("empty", "the file is empty"),
-        ("text", "it is not a GGUF file"),
+        ("text", "it is a web page, not a model"),
         ("version", "GGUF version 99 is not supported"),
         ("short-header", "the file ends inside its header"),
-        ("short-tensors", "not within the file bounds"),
+        ("short-tensors", "the file is incomplete"),
         ("architecture", "unknown model architecture: 'zzz99'"),
-        ("blocks", "the header claims 2147483648 layers"),
+        ("blocks", "the header claims 2147483648 as llama.block_count"),
     ],
 )
 def test_names_what_is_wrong_with_a_model_file(case: str, reason: str, tmp_path: Path) -> None:

@@ -19,16 +19,18 @@ from orchestrator_core.contracts.pool import WorkerReport, WorkerSpec
 from orchestrator_core.errors import Refusal
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.platforms import select
-from pool_core.catalog.builtin import BuiltinModels
+from pool_core.catalog.host_models import HostModels
 from pool_core.workers.supervisor import Supervisor
 from pool_managerd.api.guard import HostGuard
 from pool_managerd.app.http import create_app
 from pool_managerd.runtime.announcer import Announcer, Identity, Target
+from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Keyring
 from pool_managerd.runtime.link import Pace
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.pool import ChangeDesk, Pool
 from support.pool_fakes import WORKER_ID, FakeDevices, FakeOrchestrator
+from support.supervision import processors
 from support.waiting import until
 
 READY_TIMEOUT_S = 60.0
@@ -52,7 +54,8 @@ class Site:
 async def running_site(folder: Path) -> AsyncIterator[Site]:
     clock = SystemClock()
     ids, keyring, metrics = IdSource(clock), Keyring("operator-key"), PoolMetrics()
-    desk, models, orchestrator = ChangeDesk(metrics), BuiltinModels(), FakeOrchestrator()
+    desk, models, orchestrator = ChangeDesk(metrics), HostModels(), FakeOrchestrator()
+    drain = DrainSwitch(folder / "drain.json", desk.drain_changed)
     workers = Supervisor(
         folder=folder,
         models=models,
@@ -64,6 +67,8 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         host_env=dict(os.environ),
         reserved_ports=frozenset(),
         on_change=desk.workers_changed,
+        probe=processors,
+        roll=lambda: 0.5,
     )
     (folder / "key").write_text("pool-key")
     identity = Identity("attic", "http://127.0.0.1:9200", "1.2.3", ())
@@ -81,10 +86,11 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         roll=lambda: 0.5,
         count=metrics.count_beat,
         pace=Pace(),
+        drain=drain,
     )
-    desk.connect(workers, announcer)
+    desk.connect(workers, announcer, drain)
     pool = Pool(
-        identity, "test", 5.0, workers, FakeDevices(), models, announcer, metrics
+        identity, "test", 5.0, workers, FakeDevices(), models, announcer, metrics, drain
     )  # fmt: skip
     app = create_app(pool, keyring, HostGuard("127.0.0.1", "box"))
     headers = {"authorization": "Bearer operator-key"}
@@ -144,7 +150,7 @@ async def test_a_wanted_worker_is_started_reported_with_its_key_and_stopped(site
     await until(
         lambda: site.orchestrator.beats[-1]["workers"] == [], timeout_s=30, what="the worker's end"
     )
-    assert 'worker_stops_total{reason="stop"} 1.0' in (await site.api.get("/metrics")).text
+    assert 'worker_stops_total{reason="evict"} 1.0' in (await site.api.get("/metrics")).text
 
 
 async def test_a_persons_worker_survives_an_orchestrator_that_wants_nothing(site: Site) -> None:

@@ -131,6 +131,13 @@ class Faults(RuleBasedStateMachine):
         if back:
             self.world.register(self.world.pools[name])
 
+    @rule(name=POOL, tells=st.booleans())
+    def pool_drains_or_resumes(self, name: str, *, tells: bool) -> None:
+        pool = self.world.pools[name]
+        pool.draining = not pool.draining
+        if tells and pool.up:
+            self.world.beat(pool)
+
     @precondition(lambda self: self.ordered())
     @rule(some=SOME, refusal=st.sampled_from((Code.CONFLICT, Code.UNREACHABLE)))
     def pool_refuses_order(self, some: int, refusal: Code) -> None:

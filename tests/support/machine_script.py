@@ -63,8 +63,11 @@ class MachineScript:
         event = pool_registered(pool, at=self.at, session=session, workers=workers, **facts)
         return self.post(event)
 
-    def beat(self, pool: str = "home", *workers: WorkerReport, session: int = 1) -> list[c.Command]:
-        return self.post(pool_beat(pool, at=self.at, session=session, workers=workers))
+    def beat(
+        self, pool: str = "home", *workers: WorkerReport, session: int = 1, draining: bool = False
+    ) -> list[c.Command]:
+        event = pool_beat(pool, at=self.at, session=session, workers=workers, draining=draining)
+        return self.post(event)
 
     def tick(self, at: float | None = None) -> list[c.Command]:
         """Let time go to a moment (or the next alarm) and ring."""

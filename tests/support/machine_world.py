@@ -44,6 +44,7 @@ class FakeWorker:
 class FakePool:
     name: str
     up: bool = False
+    draining: bool = False
     session: int = 0
     workers: dict[str, FakeWorker] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
@@ -109,15 +110,21 @@ class MachineWorld:
                 assert self.jobs[command.job_id].waits
             case c.StartWorker():
                 assert command.revision <= self.machine.wanted(command.pool_id).revision
+                assert not self.told_draining(command.pool_id), "an order for a draining pool"
                 self.pools[command.pool_id].orders.append(command)
             case c.StopWorker():
                 self._stopped(self.pools[command.pool_id], command.worker_id)
             case c.PersistDispatched() | c.PersistRunning():
                 assert self.jobs[command.job_id].finish is None
 
+    def told_draining(self, pool_id: str) -> bool:
+        pool = self.machine.state.pools.get(PoolId(pool_id))
+        return pool is not None and pool.draining
+
     def _dispatched(self, command: c.Dispatch) -> None:
         job = self.jobs[command.job_id]
         assert job.waits
+        assert not self.told_draining(command.pool_id), "a job for a draining pool"
         assert command.attempt == job.attempt + 1
         for other in self.jobs.values():
             rival = other.waits and other.facts.model == job.facts.model
@@ -194,7 +201,8 @@ class MachineWorld:
         pool.orders.clear()
         session, reports = pool.session, pool.reports()
         self.suspects -= pool.workers.keys()
-        self.post(pool_registered(pool.name, at=self.at, session=session, workers=reports))
+        facts = {"session": session, "workers": reports, "draining": pool.draining}
+        self.post(pool_registered(pool.name, at=self.at, **facts))
         wanted = {worker.worker_id for worker in self.machine.wanted(PoolId(pool.name)).workers}
         for report in reports:
             ours = report.owner is Owner.ORCHESTRATOR and report.id not in self.dismissed
@@ -208,14 +216,16 @@ class MachineWorld:
             return
         reports = pool.reports()
         self.suspects -= {r.id for r in reports if r.status is WorkerStatus.READY}
-        self.post(pool_beat(pool.name, at=self.at, session=session, workers=reports))
+        facts = {"session": session, "workers": reports, "draining": pool.draining}
+        self.post(pool_beat(pool.name, at=self.at, **facts))
         self._heal(pool)
 
     def _heal(self, pool: FakePool) -> None:
         wanted = self.machine.wanted(PoolId(pool.name)).workers
         names = {worker.worker_id for worker in wanted}
         for worker in wanted:
-            pool.start(worker.worker_id, worker.spec)
+            if not pool.draining:
+                pool.start(worker.worker_id, worker.spec)
         for worker in pool.workers.values():
             unwanted = worker.owner is Owner.ORCHESTRATOR and worker.id not in names
             if unwanted and worker.status in ALIVE:
@@ -223,6 +233,8 @@ class MachineWorld:
 
     def take_order(self, pool: FakePool, refusal: Code | None) -> None:
         order = pool.orders.pop(0)
+        if pool.draining:
+            refusal = Code.DRAINING
         if refusal is None and pool.up:
             pool.start(order.worker_id, order.spec)
             return
@@ -314,6 +326,7 @@ class MachineWorld:
             if all(job.finish is not None for job in self.jobs.values()):
                 return
             for pool in self.pools.values():
+                pool.draining = False
                 while pool.orders:
                     self.take_order(pool, None)
                 for worker in pool.workers.values():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -77,6 +78,7 @@ class FakeWorkers:
         self.sessions = 0
         self.answer: Refusal | None = None
         self.failure: Exception | None = None
+        self.logs: dict[str, Path] = {}
 
     async def run(self) -> None:
         """Supervise nothing."""
@@ -111,6 +113,10 @@ class FakeWorkers:
     def reports(self) -> list[WorkerReport]:
         """All workers."""
         return list(self.workers.values())
+
+    def log_path(self, worker: str) -> Path | None:
+        """A log that a test has written."""
+        return self.logs.get(worker)
 
 
 class FakeModels:

@@ -14,7 +14,7 @@ from orchestrator_core.catalog.entries import spec_for
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import SystemClock
 from orchestrator_core.contracts.pool import (
-    ModelFile,
+    DeviceReport,
     Owner,
     SpawnRequest,
     WorkerReport,
@@ -24,11 +24,20 @@ from orchestrator_core.contracts.pool import (
 from orchestrator_core.errors import Refusal
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.platforms.select import current
-from pool_core.catalog.builtin import BuiltinModels
-from pool_core.workers.supervisor import Models, Supervisor
+from pool_core.catalog.host_models import HostModels
+from pool_core.devices.cpu import CpuProbe
+from pool_core.workers.loading import LoadPatience
+from pool_core.workers.supervisor import Supervisor
+from pool_core.workers.survey import Models
+from pool_core.workers.tending import Patience
 from support.waiting import until
 
-__all__ = ["Crew", "OneModel", "ask", "crew", "kill", "tiny_spec"]
+__all__ = ["HASTY", "Crew", "ask", "crew", "kill", "processors", "tiny_spec"]
+
+HASTY = Patience(
+    load=LoadPatience(quiet_s=0.5, computing_s=2.0), sample_every_s=0.05, look_every_s=0.05
+)
+"""For workers whose oddity a test does not want to wait for."""
 
 _PROGRAM = Path(sys.executable).parent / "llorch-worker"
 
@@ -40,16 +49,9 @@ def tiny_spec(model: str = "tiny-chat") -> WorkerSpec:
     return spec_for(entry, threads=1)
 
 
-class OneModel:
-    """Finds the same file for every model."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def locate(self, model: ModelFile) -> Path | Refusal:
-        """The file, whatever was asked for."""
-        assert model.model_id
-        return self.path
+def processors() -> list[DeviceReport]:
+    """What this host computes with, its graphics cards aside."""
+    return list(CpuProbe().look().devices)
 
 
 class Crew:
@@ -109,7 +111,9 @@ async def crew(
     *,
     models: Models | None = None,
     program: Path = _PROGRAM,
-    load_timeout_s: float = 60.0,
+    patience: Patience | None = None,
+    probe: Callable[[], list[DeviceReport]] = processors,
+    restarts: bool = False,
     reserved_ports: frozenset[int] = frozenset(),
     leave_workers: bool = False,
 ) -> AsyncIterator[Crew]:
@@ -118,7 +122,7 @@ async def crew(
     team = Crew(
         lambda on_change: Supervisor(
             folder=folder,
-            models=models or BuiltinModels(),
+            models=models or HostModels(),
             platform=current(),
             clock=clock,
             ids=IdSource(clock),
@@ -127,7 +131,10 @@ async def crew(
             host_env=dict(os.environ),
             reserved_ports=reserved_ports,
             on_change=on_change,
-            load_timeout_s=load_timeout_s,
+            probe=probe,
+            roll=lambda: 0.5,
+            restarts=restarts,
+            patience=patience,
         )
     )
     supervisor = team.supervisor

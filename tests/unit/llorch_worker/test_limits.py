@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from llorch_worker.engine.header import ModelFacts
 from llorch_worker.engine.limits import HostFacts, refuse, refuse_keys, refuse_model
 from llorch_worker.settings import Settings, parse
+from orchestrator_core.gguf.facts import ModelFacts
 
 HOST = HostFacts(cpus=4, memory_available_bytes=1_000_000_000)
-MODEL = ModelFacts("llama", trained_ctx=4096, blocks=4, kv_bytes_per_token=1000)
+MODEL = ModelFacts(
+    "llama", trained_ctx=4096, blocks=4, kv_heads=(2,) * 4, key_length=32, value_length=32
+)
 
 
 def settings(**changes: object) -> Settings:
@@ -58,20 +60,26 @@ def test_context_per_slot_may_not_exceed_the_training() -> None:
     assert "8192 tokens for each of 1 slots" in reason
 
 
-def test_a_cache_that_does_not_fit_in_memory_is_refused() -> None:
-    wide = replace(MODEL, trained_ctx=None, kv_bytes_per_token=1_000_000)
+def test_a_model_that_does_not_fit_in_memory_is_refused() -> None:
+    wide = replace(MODEL, trained_ctx=None, kv_heads=(2048,) * 4)
     reason = refuse_model(settings(), HOST, wide)
     assert reason is not None
-    assert "3.81 GiB" in reason
+    assert "its cache takes 4 GiB, but only 954 MiB of memory are available" in reason
 
 
-@pytest.mark.parametrize("blocks", [0, 2**31])
-def test_a_forged_number_of_layers_is_refused(blocks: int) -> None:
-    assert refuse_model(settings(), HOST, replace(MODEL, blocks=blocks)) is not None
+def test_a_cache_that_is_only_guessed_is_doubted() -> None:
+    doubtful = replace(MODEL, architecture="new", kv_heads=(1024,) * 4)
+    assert refuse_model(settings(), HOST, doubtful) is None
+    sure = replace(doubtful, architecture="llama")
+    assert refuse_model(settings(), HOST, sure) is not None
+
+
+def test_weights_that_do_not_fit_in_memory_are_refused() -> None:
+    assert refuse_model(settings(), HOST, replace(MODEL, weights_bytes=10**9)) is not None
 
 
 def test_a_header_that_says_nothing_is_left_to_the_engine() -> None:
-    assert refuse_model(settings(), HOST, ModelFacts("other", None, None, None)) is None
+    assert refuse_model(settings(), HOST, ModelFacts("other")) is None
 
 
 @pytest.mark.parametrize("keys", [(), ("short",), ("x" * 16, "with a space in it"), ("ü" * 20,)])

@@ -31,7 +31,8 @@ def test_an_empty_host_environment_still_has_a_path() -> None:
 
 
 def test_knows_its_own_workers_again() -> None:
-    env = worker_environment(HOST, instance="i", worker_id="wrk_1")
-    assert is_marked(env, "wrk_1")
-    assert not is_marked(env, "wrk_2")
-    assert not is_marked({}, "wrk_1")
+    env = worker_environment(HOST, instance="i-1", worker_id="wrk_1")
+    assert is_marked(env, "i-1", "wrk_1")
+    assert not is_marked(env, "i-1", "wrk_2")
+    assert not is_marked(env, "i-2", "wrk_1")
+    assert not is_marked({}, "i-1", "wrk_1")

@@ -60,20 +60,20 @@ async def test_another_process_on_the_port_is_not_our_worker() -> None:
     assert (await ask(sound, ours=False)).stage is Stage.SILENT
 
 
-async def test_a_worker_without_a_lock_is_wrong() -> None:
+async def test_a_worker_without_a_lock_is_a_stranger() -> None:
     result = await ask(but("/v1/models", httpx.Response(200, json={"data": []})))
-    assert result == Readiness(Stage.WRONG, "answers 200 to a caller without a key")
+    assert result == Readiness(Stage.STRANGER, "answers 200 to a caller without a key")
 
 
-async def test_a_worker_that_does_not_know_our_key_is_wrong() -> None:
+async def test_a_worker_that_does_not_know_our_key_is_a_stranger() -> None:
     result = await ask(sound, key="wrong")
-    assert result == Readiness(Stage.WRONG, "answers 401 to our own key")
+    assert result == Readiness(Stage.STRANGER, "answers 401 to our own key")
 
 
 async def test_a_worker_that_was_ready_is_not_asked_for_an_answer() -> None:
     busy = but("/v1/completions", httpx.Response(500))
     assert await ask(busy, was_ready=True) == Readiness(Stage.READY)
-    assert (await ask(sound, key="wrong", was_ready=True)).stage is Stage.WRONG
+    assert (await ask(sound, key="wrong", was_ready=True)).stage is Stage.STRANGER
 
 
 @pytest.mark.parametrize(

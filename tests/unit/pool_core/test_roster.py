@@ -1,6 +1,7 @@
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.errors import Code, Refusal
 from pool_core.workers.charge import Charge
+from pool_core.workers.memory import Promise
 from pool_core.workers.roster import Place, Roster
 from support.pool_builders import charge, spec, worker_id
 
@@ -88,3 +89,29 @@ def test_only_the_newest_failures_are_kept() -> None:
         workers.add(failed)
     kept = [known.record.id for known in workers]
     assert kept == [worker_id(500), *(worker_id(number) for number in range(10, 30))]
+
+
+def test_a_worker_that_rests_before_its_next_start_is_not_dropped() -> None:
+    resting = charge(400)
+    resting.status, resting.resting = WorkerStatus.FAILED, True
+    workers = roster(resting)
+    for number in range(30):
+        failed = charge(number)
+        failed.status = WorkerStatus.FAILED
+        workers.add(failed)
+    assert workers.find(worker_id(400)) is resting
+
+
+def test_a_worker_starts_again_on_its_own_port_if_that_is_still_free() -> None:
+    assert roster().free_port(rather=8500) == 8500
+    assert roster(charge(500)).free_port(rather=8500) == 8002
+    assert roster().free_port(rather=8001) == 8002
+
+
+def test_only_living_workers_are_promised_memory() -> None:
+    loading, failed = charge(1, needed_bytes={"cpu": 7}), charge(2, needed_bytes={"cpu": 9})
+    failed.status = WorkerStatus.FAILED
+    assert roster(loading, failed).promises() == [Promise({"cpu": 7}, loaded=False)]
+    loading.status = WorkerStatus.READY
+    assert roster(loading).promises() == [Promise({"cpu": 7}, loaded=True)]
+    assert roster(loading).promises(besides=loading) == []

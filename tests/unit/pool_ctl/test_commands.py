@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,11 @@ from orchestrator_core.contracts.pool import (
     PoolStatusView,
     SpawnRequest,
     StopRequest,
-    WorkerList,
     WorkerReport,
     WorkerStatus,
 )
 from pool_ctl.main import cli
-from pool_ctl.settings import CliSettings
+from pool_ctl.pools import choice
 from support.pool_fakes import SPEC, WORKER_ID, FakeDevices, make_worker
 
 Invoke = Callable[..., Result]
@@ -31,10 +30,22 @@ class FakePool:
     def __init__(self) -> None:
         self.items = [make_worker(status=WorkerStatus.READY)]
         self.orders: list[SpawnRequest | StopRequest] = []
+        self.daemon_url: str | None = "http://127.0.0.1:9200"
+        self.interrupted = False
 
-    def workers(self) -> WorkerList:
+    def workers(self) -> list[WorkerReport]:
         """All workers."""
-        return WorkerList(items=self.items)
+        return self.items
+
+    def look(self, started: WorkerReport) -> WorkerReport | None:
+        """The newest word about a worker."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return next((it for it in self.items if it.id == started.id), None)
+
+    def logs(self, worker: str, *, tail: int, follow: bool) -> Iterator[str]:
+        """What was asked for."""
+        yield f"{worker} {tail} {follow}"
 
     def devices(self) -> list[DeviceReport]:
         """One processor."""
@@ -82,31 +93,25 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     fake = FakePool()
 
     @contextlib.contextmanager
-    def reach(_settings: CliSettings, _url: str | None = None) -> Generator[FakePool]:
+    def reach(*_args: object) -> Generator[FakePool]:
         yield fake
 
-    monkeypatch.setattr(CliSettings, "pool", reach)
+    monkeypatch.setattr(choice, "open_pool", reach)
     return fake
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ("worker", "list"),
-        ("worker", "stop", "worker-cpu-0"),
-        ("worker", "spawn", "cpu", "--model", "tiny-chat"),
-        ("status",),
-    ],
-    ids=" ".join,
-)
-def test_without_a_daemon_one_line_says_how_to_start_it(
-    invoke: Invoke, argv: tuple[str, ...]
-) -> None:
-    result = invoke(*argv)
-    assert result.exit_code == 5
-    assert result.stdout == ""
-    line = "error: pool-managerd is not running: start it with llorch-pool daemon start"
-    assert result.stderr == f"{line} (UNREACHABLE)\n"
+def test_without_a_daemon_the_command_answers_itself(invoke: Invoke) -> None:
+    listed = invoke("worker", "list", "--format", "json")
+    assert (listed.exit_code, json.loads(listed.stdout)) == (0, [])
+    shown = invoke("status")
+    assert shown.exit_code == 0
+    assert "not running; llorch-pool daemon start starts it" in shown.stdout
+    assert json.loads(invoke("status", "--format", "json").stdout)["daemon_url"] is None
+    gone = invoke("worker", "stop", "worker-cpu-0")
+    assert gone.exit_code == 3
+    line = "error: no worker of this host is named worker-cpu-0 (WORKER_NOT_FOUND)\n"
+    assert gone.stderr == line
+    assert invoke("worker", "logs", "worker-cpu-0").stderr == line
 
 
 def test_an_address_that_was_named_is_named_when_nothing_answers(invoke: Invoke) -> None:
@@ -186,6 +191,91 @@ def test_a_bad_spawn_is_refused_with_its_code(
     assert result.exit_code == code
     assert word in result.stderr
     assert pool.orders == []
+
+
+def test_a_file_is_named_by_its_whole_path_and_the_pool_chooses_the_rest(
+    invoke: Invoke, pool: FakePool
+) -> None:
+    result = invoke("worker", "spawn", "cpu", "--model", "./My Model.gguf", "--threads", "3")
+    assert result.exit_code == 0
+    (order,) = pool.orders
+    assert isinstance(order, SpawnRequest)
+    model = order.spec.model
+    assert (model.source, model.model_id) == ("file", "my-model")
+    assert model.file == str(Path.cwd() / "My Model.gguf")
+    assert (order.spec.ctx, order.spec.parallel, order.spec.threads) == (None, None, 3)
+
+
+def test_the_key_file_is_told_where_the_worker_is_of_this_host(
+    invoke: Invoke, pool: FakePool, tmp_path: Path
+) -> None:
+    argv = ("worker", "spawn", "cpu", "--model", "tiny-chat", "--format", "json")
+    assert "key_file" not in json.loads(invoke(*argv).stdout)
+    key_file = tmp_path / "state" / "pool" / "workers" / f"{pool.items[0].id}.key"
+    key_file.parent.mkdir(parents=True)
+    key_file.write_text("the-worker-key\n")
+    assert json.loads(invoke(*argv).stdout)["key_file"] == str(key_file)
+
+
+def test_ctrl_c_while_waiting_says_that_the_worker_goes_on(invoke: Invoke, pool: FakePool) -> None:
+    pool.interrupted = True
+    result = invoke("worker", "spawn", "cpu", "--model", "tiny-chat")
+    assert result.exit_code == 130
+    line = "worker-cpu-0 goes on starting; llorch-pool worker stop worker-cpu-0 stops it"
+    assert result.stderr.splitlines()[-1] == line
+
+
+def test_a_worker_that_could_not_be_launched_is_an_error(
+    invoke: Invoke, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = make_worker(
+        status=WorkerStatus.FAILED, error_code="WORKER_START_FAILED", error_message="no program"
+    )
+    monkeypatch.setattr(pool, "spawn", lambda _order: failed)
+    result = invoke("worker", "spawn", "cpu", "--model", "tiny-chat", "--no-wait")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: worker-cpu-0 did not start: no program (WORKER_START_FAILED)\n"
+    )
+
+
+@pytest.mark.usefixtures("pool")
+def test_the_logs_of_a_worker_are_its_own_lines(invoke: Invoke) -> None:
+    assert invoke("worker", "logs", "worker-cpu-0").stdout == "worker-cpu-0 100 False\n"
+    followed = invoke("worker", "logs", "worker-cpu-0", "-n", "5", "-f").stdout
+    assert followed == "worker-cpu-0 5 True\n"
+
+
+def test_a_device_shows_what_its_driver_says(
+    invoke: Invoke, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = (
+        FakeDevices()
+        .reports()[0]
+        .model_copy(
+            update={"stale": True, "fault": "GPU is lost", "temperature_c": 61.4, "driver": "570.1"}
+        )
+    )
+    monkeypatch.setattr(pool, "devices", lambda: [card])
+    table = invoke("devices").stdout
+    for word in ("61 C", "570.1", "stale: GPU is lost"):
+        assert word in table
+    (row,) = json.loads(invoke("devices", "--format", "json").stdout)
+    assert (row["stale"], row["fault"], row["temperature_c"]) == (True, "GPU is lost", 61.4)
+
+
+def test_a_failed_worker_is_listed_with_its_error(invoke: Invoke, pool: FakePool) -> None:
+    pool.items = [
+        make_worker(
+            status=WorkerStatus.PARKED,
+            incarnation=5,
+            error_code="WORKER_LOST",
+            error_message="it ended 5 times within 10 minutes",
+        )
+    ]
+    table = invoke("worker", "list").stdout
+    assert "parked" in table
+    assert "it ended 5 times within 10 minutes" in table
 
 
 def test_stop_passes_the_grace_on(invoke: Invoke, pool: FakePool) -> None:

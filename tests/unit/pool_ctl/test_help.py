@@ -45,10 +45,15 @@ def test_offers_the_documented_commands() -> None:
         "worker spawn",
         "worker stop",
         "worker list",
+        "worker logs",
         "daemon start",
         "daemon stop",
         "daemon status",
         "daemon logs",
+        "daemon drain",
+        "daemon resume",
+        "daemon install-service",
+        "dev doctor",
     }
 
 
@@ -59,7 +64,7 @@ def test_there_is_nothing_to_talk_to(word: str) -> None:
     assert result.exit_code == 2
 
 
-@pytest.mark.parametrize("path", [(), ("worker",), ("daemon",)], ids=" ".join)
+@pytest.mark.parametrize("path", [(), ("worker",), ("daemon",), ("dev",)], ids=" ".join)
 def test_a_bare_group_prints_its_help_and_ends_well(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, path)
     assert result.exit_code == 0
@@ -72,7 +77,7 @@ def test_every_command_has_help_worth_reading(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
     assert command.help
-    assert command.epilog or path in (("worker",), ("daemon",))
+    assert command.epilog or path in (("worker",), ("daemon",), ("dev",))
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
@@ -93,12 +98,19 @@ def test_data_commands_take_the_common_options(path: tuple[str, ...]) -> None:
         return
     names = {name for parameter in command.params for name in parameter.opts}
     assert {"--format", "--quiet", "--no-color"} <= names
-    assert ("--url" in names) == (path[0] != "daemon")
+    assert ("--url" in names) == (path[0] not in ("daemon", "dev"))
 
 
 @pytest.mark.parametrize(
     "argv",
-    [["--help"], ["--version"], ["worker", "--help"], ["worker", "spawn", "--help"], ["daemon"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["worker", "--help"],
+        ["worker", "spawn", "--help"],
+        ["daemon"],
+        ["dev"],
+    ],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(argv: list[str]) -> None:

@@ -1,36 +1,21 @@
-"""The order for a worker, and the wait until it is ready."""
+"""The wait until a worker is ready."""
 
 import contextlib
+import io
+import sys
 from collections.abc import Callable, Generator
 from typing import cast
 
+import click
 import pytest
 
-from orchestrator_core.clients.pool import PoolClient
 from orchestrator_core.console.endings import Pace
-from orchestrator_core.contracts.pool import (
-    Backend,
-    DeviceReport,
-    WorkerList,
-    WorkerReport,
-    WorkerStatus,
-)
+from orchestrator_core.console.render import Output
+from orchestrator_core.contracts.pool import WorkerReport, WorkerStatus
 from orchestrator_core.errors import Code, Exit, LlorchError
-from pool_ctl.commands.spawning import make_spec, pick_device, wait_until_ready
+from pool_ctl.commands.spawning import congratulate, wait_until_ready
+from pool_ctl.pools.port import PoolPort
 from support.pool_fakes import make_worker
-
-GPUS = [
-    DeviceReport(
-        id=f"GPU-{index}",
-        index=index,
-        kind="gpu",
-        name=f"Card {index}",
-        backends=[Backend.CUDA],
-        memory_total_bytes=1,
-        memory_free_bytes=1,
-    )
-    for index in range(2)
-]
 
 
 class ScriptedPool:
@@ -39,10 +24,10 @@ class ScriptedPool:
     def __init__(self, *pictures: list[WorkerReport]) -> None:
         self.pictures = list(pictures)
 
-    def workers(self) -> WorkerList:
+    def look(self, started: WorkerReport) -> WorkerReport | None:
         """The next picture; the last one stays."""
         picture = self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
-        return WorkerList(items=picture)
+        return next((report for report in picture if report.id == started.id), None)
 
 
 class Clock:
@@ -65,28 +50,8 @@ def wait(pool: ScriptedPool, timeout_s: float = 5.0) -> tuple[WorkerReport, list
         yield lines.append
 
     pace = Pace(lambda: clock.now_s, clock.pause, 0.1)
-    client = cast("PoolClient", pool)
-    return wait_until_ready(client, make_worker(), shower(), timeout_s=timeout_s, pace=pace), lines
-
-
-def test_what_was_not_typed_comes_from_the_catalogue() -> None:
-    spec = make_spec("tiny-chat", backend="cpu", gpu=None, ctx=None, parallel=None, devices=[])
-    assert (spec.ctx, spec.parallel, spec.device_ids) == (1024, 1, ())
-    spec = make_spec("tiny-chat", backend="cuda", gpu=1, ctx=128, parallel=3, devices=GPUS)
-    assert (spec.ctx, spec.parallel, spec.device_ids) == (128, 3, ("GPU-1",))
-
-
-def test_an_unknown_model_is_not_found_and_near_names_are_told() -> None:
-    with pytest.raises(LlorchError, match="tiny-chat") as caught:
-        make_spec("tiny-cat", backend="cpu", gpu=None, ctx=None, parallel=None, devices=[])
-    assert caught.value.refusal.outcome.exit_code is Exit.NOT_FOUND
-
-
-def test_a_gpu_that_is_not_there_is_told_with_those_that_are() -> None:
-    with pytest.raises(LlorchError, match=r"0 \(Card 0\), 1 \(Card 1\)"):
-        pick_device(Backend.CUDA, 7, GPUS)
-    with pytest.raises(LlorchError, match="there is: none"):
-        pick_device(Backend.ROCM, 0, GPUS)
+    port = cast("PoolPort", pool)
+    return wait_until_ready(port, make_worker(), shower(), timeout_s=timeout_s, pace=pace), lines
 
 
 def test_waits_through_loading_and_tells_each_step_once() -> None:
@@ -117,3 +82,37 @@ def test_a_wait_ends_and_says_how_to_give_up() -> None:
     with pytest.raises(LlorchError, match="llorch-pool worker stop worker-cpu-0") as caught:
         wait(ScriptedPool([loading]), timeout_s=1.0)
     assert caught.value.refusal.outcome.exit_code is Exit.TIMEOUT
+
+
+class Terminal(io.StringIO):
+    """A stderr that a person looks at."""
+
+    def isatty(self) -> bool:
+        """Somebody is there."""
+        return True
+
+
+def congratulated(monkeypatch: pytest.MonkeyPatch, **params: bool) -> str:
+    """What a person at a terminal sees once the worker is ready."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with click.Context(click.Command("spawn")) as context:
+        context.params = dict(params)
+        congratulate(Output(), make_worker(status=WorkerStatus.READY))
+    return terminal.getvalue()
+
+
+def test_success_is_green_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[1;32mworker-cpu-0 is ready" in congratulated(monkeypatch)
+
+
+def test_success_is_plain_without_colour_and_silent_when_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert congratulated(monkeypatch, no_color=True) == "worker-cpu-0 is ready\n"
+    assert congratulated(monkeypatch, quiet=True) == ""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert congratulated(monkeypatch) == "worker-cpu-0 is ready\n"

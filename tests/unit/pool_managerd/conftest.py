@@ -1,6 +1,7 @@
 """A pool whose workers, devices and models are fakes, and a caller of its API."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pool_managerd.api.guard import HostGuard
 from pool_managerd.app.http import create_app
 from pool_managerd.runtime.announcer import Identity, NoLink
+from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Keyring
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.pool import Pool
@@ -29,7 +31,13 @@ def keyring() -> Keyring:
 
 
 @pytest.fixture
-async def pool(workers: FakeWorkers) -> Pool:
+def changes() -> list[str]:
+    """What the orchestrator would have been told at once."""
+    return []
+
+
+@pytest.fixture
+async def pool(workers: FakeWorkers, changes: list[str], tmp_path: Path) -> Pool:
     """A pool that works alone."""
     metrics = PoolMetrics()
     devices = FakeDevices()
@@ -43,6 +51,7 @@ async def pool(workers: FakeWorkers) -> Pool:
         models=FakeModels(),
         announcer=NoLink(),
         metrics=metrics,
+        drain=DrainSwitch(tmp_path / "drain.json", lambda: changes.append("drain")),
     )
 
 

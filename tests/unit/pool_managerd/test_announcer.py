@@ -14,9 +14,11 @@ from orchestrator_core.clock import SystemClock
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.idgen import IdSource
 from pool_managerd.runtime.announcer import Announcer, Identity, Target
+from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Caller, Keyring
 from pool_managerd.runtime.link import Pace
 from support.pool_fakes import (
+    SPEC,
     WORKER_ID,
     FakeDevices,
     FakeModels,
@@ -41,6 +43,7 @@ class Rig:
         self.outcomes: list[str] = []
         self.url: str | None = "http://orchestrator"
         self.dialled: list[str] = []
+        self.drain = DrainSwitch(folder / "drain.json", self.changed)
         self.announcer = Announcer(
             target=Target(lambda: self.url, self.key_file),
             identity=Identity("attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",)),
@@ -53,7 +56,12 @@ class Rig:
             roll=lambda: 0.5,
             count=self.outcomes.append,
             pace=QUICK,
+            drain=self.drain,
         )
+
+    def changed(self) -> None:
+        """What the daemon's desk does when the switch was turned."""
+        self.announcer.poke()
 
     def dial(self, url: str, key: str) -> AsyncOrchestratorClient:
         """Reach the app in this process."""
@@ -193,3 +201,35 @@ async def test_a_lasting_fault_is_told_once(rig: Rig) -> None:
         async with running(rig):
             await until(lambda: rig.outcomes.count("key_refused") >= 4, what="four refusals")
     assert [line["event"] for line in lines] == ["orchestrator.key_refused"]
+
+
+async def test_draining_is_told_at_once_and_in_every_registration(rig: Rig) -> None:
+    rig.orchestrator.interval_s = 60
+    async with running(rig):
+        await until(lambda: rig.announcer.view.connected, what="the session")
+        assert await rig.drain.drain() is None
+        await until(lambda: rig.orchestrator.beats, what="the beat of the change")
+        rig.orchestrator.forget()
+        rig.announcer.poke()
+        await until(lambda: len(rig.orchestrator.registers) == 2, what="a second registration")
+    words = [*rig.orchestrator.registers, *rig.orchestrator.beats]
+    assert [word["draining"] for word in words] == [False, True, True]
+
+
+async def test_a_draining_pool_hands_on_no_start_but_every_stop(rig: Rig) -> None:
+    kept, unknown = make_worker(), "wrk_01arz3ndektsv4rrffq69g5fax"
+    rig.workers.workers[kept.id] = kept
+    spec = SPEC.model_dump(mode="json")
+    rig.orchestrator.wanted = [
+        {"worker_id": worker_id, "generation": 1, "spec": spec} for worker_id in (kept.id, unknown)
+    ]
+    await rig.drain.drain()
+    async with running(rig):
+        await until(lambda: rig.workers.wanted, what="a wanted set")
+        assert [worker.worker_id for worker in rig.workers.wanted[0].workers] == [kept.id]
+        rig.orchestrator.wanted = []
+        await until(lambda: not rig.workers.wanted[-1].workers, what="an empty wanted set")
+        assert await rig.drain.resume() is None
+        rig.orchestrator.wanted = [{"worker_id": unknown, "generation": 1, "spec": spec}]
+        await until(lambda: rig.workers.wanted[-1].workers, what="the order that waited")
+    assert rig.workers.wanted[-1].workers[0].worker_id == unknown

@@ -176,7 +176,7 @@ async def test_metrics_count_workers_starts_and_memory(
     caller: httpx.AsyncClient, workers: FakeWorkers, pool: Pool
 ) -> None:
     desk = ChangeDesk(pool.metrics)
-    desk.connect(workers, pool.announcer)
+    desk.connect(workers, pool.announcer, pool.drain)
     for status in (WorkerStatus.STARTING, WorkerStatus.READY):
         workers.workers[WORKER_ID] = make_worker(status=status)
         desk.workers_changed()

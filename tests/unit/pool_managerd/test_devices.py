@@ -4,7 +4,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from orchestrator_core.contracts.pool import DeviceReport
+import pytest
+import structlog.testing
+
+from orchestrator_core.contracts.pool import DeviceProcess, DeviceReport
 from pool_managerd.runtime.devices import DeviceWatch
 from support.pool_fakes import FakeDevices
 from support.waiting import until
@@ -35,28 +38,72 @@ def watch(
     return DeviceWatch(probe, on_change=on_change, every_s=0.01, deadline_s=deadline_s)
 
 
-async def test_tells_of_a_change_but_not_of_moving_free_memory() -> None:
+async def test_tells_of_a_change_but_not_of_what_moves_all_the_time() -> None:
     changes: list[str] = []
     probe = Probe()
     devices = watch(probe, on_change=lambda: changes.append("now"))
     await devices.refresh()
     assert devices.reports() == CPU
-    probe.answer = [CPU[0].model_copy(update={"memory_free_bytes": 1})]
+    moving: dict[str, object] = {
+        "memory_free_bytes": 1,
+        "memory_used_bytes": 7,
+        "utilization_percent": 99.0,
+        "temperature_c": 70.0,
+        "power_w": 300.0,
+        "processes": (DeviceProcess(pid=1),),
+    }
+    probe.answer = [CPU[0].model_copy(update=moving)]
     await devices.refresh()
-    assert devices.reports()[0].memory_free_bytes == 1
+    assert devices.reports() == probe.answer
     assert changes == ["now"]
 
 
-async def test_a_failing_probe_leaves_the_last_picture_marked_stale() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"stale": True}, {"fault": "lost"}, {"driver": "571"}, {"memory_total_bytes": 1}],
+    ids=lambda it: next(iter(it)),
+)
+async def test_what_lasts_is_a_change(change: dict[str, object]) -> None:
+    changes: list[str] = []
     probe = Probe()
-    devices = watch(probe)
+    devices = watch(probe, on_change=lambda: changes.append("now"))
+    await devices.refresh()
+    probe.answer = [CPU[0].model_copy(update=change)]
+    await devices.refresh()
+    assert changes == ["now", "now"]
+
+
+async def test_a_failing_probe_leaves_the_last_picture_marked_stale() -> None:
+    changes: list[str] = []
+    probe = Probe()
+    devices = watch(probe, on_change=lambda: changes.append("now"))
     await devices.refresh()
     probe.answer = OSError("gone")
-    await devices.refresh()
-    assert [device.stale for device in devices.reports()] == [True]
+    for _ in range(3):
+        await devices.refresh()
+    stale = {"stale": True, "fault": "OSError: gone"}
+    assert devices.reports() == [CPU[0].model_copy(update=stale)]
+    assert changes == ["now", "now"]
     probe.answer = CPU
     await devices.refresh()
     assert devices.reports() == CPU
+    assert len(changes) == 3
+
+
+async def test_a_fault_is_logged_once_and_again_when_it_differs() -> None:
+    faults = {"nvidia": "the driver hangs"}
+    devices = DeviceWatch(list, on_change=lambda: None, faults=lambda: faults)
+    with structlog.testing.capture_logs() as logged:
+        await devices.refresh()
+        await devices.refresh()
+        faults = {"nvidia": "the driver is missing"}
+        await devices.refresh()
+        faults = {}
+        await devices.refresh()
+    assert [(entry["source"], entry["fault"]) for entry in logged] == [
+        ("nvidia", "the driver hangs"),
+        ("nvidia", "the driver is missing"),
+    ]
 
 
 async def test_a_hanging_probe_is_not_started_twice_and_does_not_block() -> None:

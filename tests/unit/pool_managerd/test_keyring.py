@@ -6,7 +6,6 @@ from pool_managerd.runtime.keyring import (
     Caller,
     Keyring,
     read_or_create_key,
-    read_or_draw_instance,
 )
 
 
@@ -46,8 +45,3 @@ def test_closes_a_key_file_that_others_could_read(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert read_or_create_key(path) == "given"
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_the_instance_stays_the_same_over_restarts(tmp_path: Path) -> None:
-    path = tmp_path / "instance"
-    assert read_or_draw_instance(path) == read_or_draw_instance(path)

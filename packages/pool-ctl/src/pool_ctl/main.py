@@ -11,23 +11,25 @@ __all__ = ["cli", "main"]
 
 _HELP: Final = """Control the pool of this host: its devices, its workers, its daemon.
 
+Devices and workers are managed with the daemon and without it.
 Data goes to stdout, everything else to stderr, so every command can be used in a script.
 """
 
 _COMMANDS: Final = {
     "status": Lazy("pool_ctl.commands.status:status", "Show this host's pool at a glance."),
     "devices": Lazy("pool_ctl.commands.devices:devices", "Show what this host computes with."),
-    "worker": Lazy("pool_ctl.commands.worker:worker", "Start, stop and list workers."),
+    "worker": Lazy("pool_ctl.commands.worker:worker", "Start, stop, list and read workers."),
     "daemon": Lazy(
         "pool_ctl.commands.daemon:daemon", "Start, stop and watch pool-managerd on this host."
     ),
+    "dev": Lazy("pool_ctl.commands.dev:dev", "Find out what is wrong with this host."),
 }
 
 _EPILOG: Final = """\b
 Examples:
-  llorch-pool daemon start
   llorch-pool worker spawn cpu --model tiny-chat
   llorch-pool worker list --format json
+  llorch-pool daemon start
   llorch-pool daemon stop --workers
 
 \b

@@ -40,5 +40,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/workers", Scope.CONTROL, "workers.list"),
     Route("POST", "/workers/spawn", Scope.CONTROL, "workers.spawn"),
     Route("POST", "/workers/{worker}/stop", Scope.CONTROL, "workers.stop"),
+    # What a worker prints may hold prompts, and an orchestrator needs none of it to schedule.
+    Route("GET", "/workers/{worker}/logs", Scope.OPERATOR, "workers.logs"),
+    Route("POST", "/drain", Scope.CONTROL, "drain"),
+    Route("POST", "/resume", Scope.CONTROL, "resume"),
     Route("GET", "/metrics", Scope.OPERATOR, "metrics"),
 )

@@ -5,22 +5,18 @@ order (orchestrator_core.config.loader); main reads them once and passes them do
 """
 
 import re
-import shutil
-import socket
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from orchestrator_core.daemon.settings import DaemonSettings
-from orchestrator_core.errors import Code, Refusal
+from pool_core.externals.settings import ExternalEngines
 
 __all__ = [
     "ENV_PREFIX",
     "LOCAL",
     "PoolSettings",
-    "find_worker_program",
-    "pool_id_for",
 ]
 
 ENV_PREFIX: Final = "LLORCH_POOL_"
@@ -58,31 +54,9 @@ class PoolSettings(DaemonSettings):
     worker_program: Path | None = Field(
         None, description="The worker to start; llorch-worker beside this program when unset"
     )
+    external: ExternalEngines = Field(
+        (), description="Running OpenAI-compatible servers that serve as workers of this pool"
+    )
     stop_grace_s: float = Field(
         10.0, ge=0, le=600, description="Time between TERM and KILL when a stop order names none"
-    )
-
-
-def pool_id_for(settings: PoolSettings, hostname: str | None = None) -> str:
-    """The configured name, else the hostname with unusual characters replaced."""
-    if settings.pool_id is not None:
-        return settings.pool_id
-    name = hostname if hostname is not None else socket.gethostname()
-    return _NOT_ALLOWED.sub("-", name).strip("._-")[:64] or "pool"
-
-
-def find_worker_program(settings: PoolSettings, interpreter: Path) -> Path | Refusal:
-    """Find the worker beside the interpreter, then on PATH."""
-    if settings.worker_program is not None:
-        return settings.worker_program
-    beside = interpreter.parent / "llorch-worker"
-    if beside.is_file():
-        return beside
-    found = shutil.which("llorch-worker")
-    if found is not None:
-        return Path(found)
-    return Refusal(
-        Code.CONFIG_INVALID,
-        f"llorch-worker is neither in {interpreter.parent} nor on PATH: "
-        "install llorch-worker or set worker_program",
     )

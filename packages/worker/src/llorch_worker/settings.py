@@ -31,6 +31,7 @@ class Settings:
     batch_size: int
     ubatch_size: int
     threads: int | None
+    gpu_layers: int
     alias: str
     api_key_file: Path
     embeddings: bool
@@ -80,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--ubatch-size", type=int, metavar="TOKENS", help="default: the batch size, at most 512")
     add("--threads", type=int, help="default: one per physical core")
     add(
+        "--n-gpu-layers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="layers that a GPU computes; more than the model has means all (default: none)",
+    )
+    add(
         "--api-key-file",
         type=Path,
         required=True,
@@ -112,6 +120,7 @@ def parse(argv: Sequence[str]) -> Settings:
         batch_size=batch,
         ubatch_size=min(batch, 512) if args.ubatch_size is None else args.ubatch_size,
         threads=args.threads,
+        gpu_layers=args.n_gpu_layers,
         alias=args.alias,
         api_key_file=args.api_key_file,
         embeddings=args.embeddings,

@@ -98,3 +98,18 @@ def test_spec_takes_what_is_not_given_from_the_entry() -> None:
     assert spec.model.model_id == "m"
     other = spec_for(entry("m"), ctx=128, parallel=1, threads=3, device_ids=("cpu",))
     assert (other.ctx, other.parallel, other.threads, other.device_ids) == (128, 1, 3, ("cpu",))
+
+
+def test_names_that_are_known_elsewhere_are_offered_too() -> None:
+    refusal = Catalog.from_toml(entry_toml("aaa")).resolve("zzy", {"zzz"})
+    assert isinstance(refusal, Refusal)
+    assert refusal.details["nearest"] == ["zzz", "aaa"]
+
+
+def test_finding_is_resolving_without_a_reason() -> None:
+    catalog = Catalog.from_toml(
+        entry_toml("big", 'aliases = ["b1"]', 'source = "hub"\nrepo = "org/repo"')
+    )
+    big = catalog.resolve("big")
+    assert [catalog.find(name) for name in ("big", "b1", "hf:org/repo")] == [big] * 3
+    assert [catalog.find(name) for name in ("gib", "hf:org/other", "hf:", "")] == [None] * 4

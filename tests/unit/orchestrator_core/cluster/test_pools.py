@@ -32,6 +32,17 @@ def test_table_names_every_state():
 )
 def test_silence_makes_a_pool_suspect_and_then_lost(at: float, verdict: PoolState):
     assert judge_silence(100.0, at, **LIMITS) is verdict
+    silent = verdict is not PoolState.ONLINE
+    drains = judge_silence(100.0, at, draining=True, **LIMITS)
+    assert drains is (verdict if silent else PoolState.DRAINING)
+
+
+def test_a_draining_pool_is_listened_for_like_any_other():
+    assert next_judgement_at(PoolState.DRAINING, 100.0, **LIMITS) == 115.0
+
+
+def test_only_suspicion_leads_to_loss():
+    assert [state for state in MOVES if PoolState.LOST in MOVES[state]] == [PoolState.SUSPECT]
 
 
 @pytest.mark.parametrize("last_seen_at", [0.1, 0.7, 1e6 / 3, 123456.789])

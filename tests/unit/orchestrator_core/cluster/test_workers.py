@@ -37,8 +37,17 @@ def test_table_names_every_status():
     assert set(MOVES) == set(WorkerStatus)
 
 
-def test_every_state_but_the_unclaimed_comes_from_starting():
-    assert REACHABLE[S.STARTING] == set(WorkerStatus) - {S.UNCLAIMED}
+def test_every_state_comes_from_starting():
+    assert REACHABLE[S.STARTING] == set(WorkerStatus)
+
+
+@pytest.mark.parametrize("was", [S.LOADING, S.READY, S.BUSY])
+def test_a_worker_that_lost_its_proof_is_unclaimed_until_it_proves_itself(was: WorkerStatus):
+    record = known(was)
+    assert observe(record, worker_report("wrk_a", status=S.UNCLAIMED), 5.0)
+    assert record.status is S.UNCLAIMED
+    assert observe(record, worker_report("wrk_a", status=S.READY), 6.0)
+    assert record.status is S.READY
 
 
 @pytest.mark.parametrize("to", [S.LOADING, S.READY, S.BUSY, S.DRAINING, S.STOPPED, S.FAILED])

@@ -145,3 +145,12 @@ def test_pin_on_an_unknown_pool_is_told():
 
 def test_no_pool_at_all_is_a_reason():
     assert choose_home([], HomeNeed(worker_spec())).reasons == ("no pool has registered",)
+
+
+def test_no_pool_starts_a_worker_for_an_engine_of_somebody_else():
+    spec = worker_spec(model=model_file("big").model_copy(update={"source": "external"}))
+    choice = choose_home([pool("home", models=(model_report("big"),))], HomeNeed(spec))
+    assert choice.chosen is None
+    assert choice.reasons == (
+        "pool home starts no worker for big: somebody else runs the engine that has it",
+    )

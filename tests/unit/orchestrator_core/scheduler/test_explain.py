@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator_core.contracts.pool import WorkerStatus
+from orchestrator_core.contracts.pool import Owner, WorkerStatus
 from orchestrator_core.errors import Code
 from orchestrator_core.scheduler.events import AttemptProgress, Tick
 from orchestrator_core.testing.facts import job_id
@@ -145,3 +145,18 @@ def test_running_job_tells_where_it_runs(script: MachineScript):
     assert why(script)[0] == "attempt 1 runs on worker wrk_a on pool home, 9 tokens so far"
     script.tick(500.0)
     assert "the pool is silent" in why(script)[0]
+
+
+def test_a_failed_worker_of_a_person_says_what_is_wrong_with_it(script: MachineScript):
+    report = worker_report(
+        "wrk_theirs",
+        owner=Owner.OPERATOR,
+        status=WorkerStatus.FAILED,
+        error_message="nobody listens there",
+    )
+    script.register("home", report, devices=(device_report(backends=()),))
+    script.arrive(1)
+    assert why(script)[1:] == [
+        "worker-cpu-0 is failed: nobody listens there",
+        "pool home has no device for backend cpu",
+    ]

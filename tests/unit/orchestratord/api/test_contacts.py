@@ -3,8 +3,9 @@
 import pytest
 from pydantic import SecretStr
 
+from orchestrator_core.contracts.pool import WorkerSpec
 from orchestrator_core.errors import Code, Refusal
-from orchestrator_core.testing.reports import worker_report
+from orchestrator_core.testing.reports import model_file, worker_report
 from orchestratord.api.control.contacts import checked_address, refused_worker
 
 
@@ -72,3 +73,23 @@ def test_a_key_that_does_not_fit_a_header_is_refused_and_not_repeated(key: str) 
     assert isinstance(refusal, Refusal)
     assert refusal.details == {"param": "workers.0.key"}
     assert len(key) < 3 or key not in refusal.message
+
+
+@pytest.mark.parametrize("url", ["http://gpu-box:8000/v1", "http://192.168.0.9:80/a/v1"])
+def test_only_an_external_engine_may_be_elsewhere(url: str) -> None:
+    spec = WorkerSpec(model=model_file(), engine="openai")
+    there = worker_report("wrk_1", spec=spec).model_copy(update={"url": url})
+    assert refused_worker([there]) is None
+    ours = worker_report("wrk_1").model_copy(update={"url": url})
+    assert isinstance(refused_worker([ours]), Refusal)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254:80/v1", "http://a@b:80/v1", "file:///v1", "http://a:80/../v1"]
+)
+def test_even_an_external_engine_cannot_be_anywhere(url: str) -> None:
+    spec = WorkerSpec(model=model_file(), engine="openai")
+    there = worker_report("wrk_1", spec=spec).model_copy(update={"url": url})
+    refusal = refused_worker([there])
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.details) == (Code.INVALID_REQUEST, {"param": "workers.0.url"})

@@ -34,8 +34,10 @@ def pieces_of(*feeds: bytes) -> list[list[Piece]]:
     return reads
 
 
-def rewrite(*feeds: bytes, include_usage: bool = False) -> bytes:
-    view = ChatRewrite(call_id=OUR_ID, fingerprint=OUR_PRINT, include_usage=include_usage)
+def rewrite(*feeds: bytes, include_usage: bool = False, model: str = "tiny-chat") -> bytes:
+    view = ChatRewrite(
+        call_id=OUR_ID, model=model, fingerprint=OUR_PRINT, include_usage=include_usage
+    )
     return b"".join(view.rewrite(found) for found in pieces_of(*feeds))
 
 
@@ -182,3 +184,29 @@ def test_nonsense_folds_to_a_valid_completion(odd: dict[str, Any]) -> None:
     body = fold(odd)
     assert body["choices"][0]["message"]["role"] == "assistant"
     assert body["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_an_engine_that_calls_the_model_otherwise_is_corrected(spaced: bool) -> None:
+    words = ["Hel", ' "model":"tiny-chat"', '"model": "tiny-chat"', *"abcdefghijkl"]
+    stream = role() + b"".join(map(text, words)) + finish()
+    if spaced:
+        bodies = parsed(stream.partition(b"data: [DONE]")[0])
+        stream = b"".join(b"data: " + json.dumps(body).encode() + b"\n\n" for body in bodies)
+    seen = parsed(rewrite(stream, model="ours/größer", include_usage=True))
+    assert {chunk_["model"] for chunk_ in seen} == {"ours/größer"}
+    assert {chunk_["id"] for chunk_ in seen} == {OUR_ID}
+    said = [c["choices"][0]["delta"].get("content") for c in seen if c["choices"]]
+    assert said == [None, *words, None]
+
+
+def test_a_model_name_without_ascii_is_found_in_escapes() -> None:
+    body = chunk([{"index": 0, "delta": {"content": "x"}}], model="größer")
+    assert parsed(rewrite(b"data: " + json.dumps(body).encode() + b"\n\n"))[0]["model"] == (
+        "tiny-chat"
+    )
+
+
+def test_an_answer_that_nobody_counted_says_so() -> None:
+    frame = Frame(call_id=OUR_ID, model="m", created=1, fingerprint=OUR_PRINT)
+    assert ChatFold().result(frame, None)["usage"] is None

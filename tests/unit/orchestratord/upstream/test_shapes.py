@@ -49,7 +49,9 @@ def test_a_stream_reads_and_looks_the_same_with_and_without_shapes(
     sent = b"".join(b"data: %b\n\n" % line.encode(errors="replace") for line in written)
     reader, splitter = ShapeReader(), FrameSplitter()
     views = [
-        ChatRewrite(call_id="chatcmpl-ours", fingerprint="ours", include_usage=False)
+        ChatRewrite(
+            call_id="chatcmpl-ours", model="tiny-chat", fingerprint="ours", include_usage=False
+        )
         for _ in range(2)
     ]
     folds = [ChatFold(), ChatFold()]

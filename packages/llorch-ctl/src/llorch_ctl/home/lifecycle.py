@@ -23,6 +23,8 @@ from orchestrator_core.errors import Code, HostError, LlorchError, Refusal
 
 __all__ = ["HomeView", "bring_down", "bring_up"]
 
+# A pool that drains has been told so by a person and is as registered as any other.
+_REGISTERED: Final = frozenset({PoolState.ONLINE, PoolState.DRAINING})
 _ONLINE_TIMEOUT_S: Final = 30.0
 _WORKER_GRACE_S: Final = 10.0
 _DAEMON_GRACE_S: Final = 20.0
@@ -104,7 +106,7 @@ def _wait_until_online(client: OrchestratorClient, pool_id: str, daemons: Daemon
             if not error.refusal.outcome.retry_later:
                 raise
             pools, reason = {}, error.refusal.message
-        if pools.get(pool_id) is PoolState.ONLINE:
+        if pools.get(pool_id) in _REGISTERED:
             return
         if pace.monotonic_s() >= deadline_s:
             lines = last_lines(daemons.layout.log_file(POOL_MANAGERD.name), _SHOWN_LINES)

@@ -5,7 +5,7 @@ The entries come from the packaged catalog.toml; orchestrator and pools use this
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from typing import Final, cast
 
@@ -56,18 +56,30 @@ class Catalog:
         """All entries in the order of the file."""
         return self._entries
 
-    def resolve(self, text: str) -> CatalogEntry | Refusal:
-        """Find the entry of an alias, an id or a reference to the same file."""
-        reference = parse(text)
-        if isinstance(reference, Refusal):
-            return reference
-        found = self._by_name.get(text) or next(
-            (entry for entry in self._entries if _is_file_of(entry, reference)), None
-        )
-        return found or self._unknown(text)
+    def resolve(self, text: str, others: Collection[str] = ()) -> CatalogEntry | Refusal:
+        """Find the entry of an alias, an id or a reference to the same file.
 
-    def _unknown(self, text: str) -> Refusal:
-        nearest = difflib.get_close_matches(text, self._by_name, n=_NEAREST, cutoff=0.0)
+        A refusal also offers others: names that are known elsewhere.
+        """
+        found = self.find(text)
+        if found is not None:
+            return found
+        reference = parse(text)
+        return reference if isinstance(reference, Refusal) else self._unknown(text, others)
+
+    def find(self, text: str) -> CatalogEntry | None:
+        """The same for whoever can do without the reason; that reason is dear."""
+        found = self._by_name.get(text)
+        if found is not None:
+            return found
+        reference = parse(text)
+        if isinstance(reference, Refusal) or reference.kind is ReferenceKind.ALIAS:
+            return None
+        return next((entry for entry in self._entries if _is_file_of(entry, reference)), None)
+
+    def _unknown(self, text: str, others: Collection[str]) -> Refusal:
+        names = {**self._by_name, **dict.fromkeys(others)}
+        nearest = difflib.get_close_matches(text, names, n=_NEAREST, cutoff=0.0)
         hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
         details = {"model": text, "nearest": nearest}
         return Refusal(Code.MODEL_NOT_FOUND, f'there is no model "{text}"{hint}', details)

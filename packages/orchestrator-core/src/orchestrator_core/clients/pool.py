@@ -1,11 +1,13 @@
 """Typed calls to pool-managerd: PoolClient for commands, AsyncPoolClient for orchestratord."""
 
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
 import httpx
 
 from orchestrator_core.clients.http import AsyncHttpCaller, HttpCaller
+from orchestrator_core.clients.log_stream import log_lines
 from orchestrator_core.clients.replies import Peer
 from orchestrator_core.contracts.base import Fact
 from orchestrator_core.contracts.control import Health
@@ -71,6 +73,18 @@ class PoolClient(HttpCaller):
         timeout_s = order.grace_s + _STOP_MARGIN_S
         return self.call("POST", _stop_path(worker), WorkerReport, body=order, timeout_s=timeout_s)
 
+    def logs(self, worker: str, *, tail: int = 100, follow: bool = False) -> Iterator[str]:
+        """Read a worker's last lines, and every new one until it ends if that is asked for."""
+        return log_lines(self, _worker_path(worker, "logs"), tail=tail, follow=follow)
+
+    def drain(self) -> PoolStatusView:
+        """Let the pool start no more workers for the orchestrator, restarts included."""
+        return self.call("POST", "/drain", PoolStatusView)
+
+    def resume(self) -> PoolStatusView:
+        """Let the pool take the orchestrator's orders again."""
+        return self.call("POST", "/resume", PoolStatusView)
+
 
 class AsyncPoolClient(AsyncHttpCaller):
     """What the orchestrator orders a pool to do at once, between two heartbeats."""
@@ -102,4 +116,8 @@ class AsyncPoolClient(AsyncHttpCaller):
 
 
 def _stop_path(worker: str) -> str:
-    return f"/workers/{quote(worker, safe='')}/stop"
+    return _worker_path(worker, "stop")
+
+
+def _worker_path(worker: str, what: str) -> str:
+    return f"/workers/{quote(worker, safe='')}/{what}"

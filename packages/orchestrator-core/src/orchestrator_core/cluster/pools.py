@@ -17,28 +17,33 @@ from orchestrator_core.contracts.pool import (
 )
 from orchestrator_core.ids import PoolId, SessionId, WorkerId
 
-__all__ = ["MOVES", "PoolRecord", "judge_silence", "next_judgement_at"]
+__all__ = ["MOVES", "PoolRecord", "heard_status", "judge_silence", "next_judgement_at"]
 
 _S = PoolState
 
 MOVES: Final[Mapping[PoolState, frozenset[PoolState]]] = MappingProxyType(
     {
-        _S.ONLINE: frozenset({_S.SUSPECT}),
-        _S.SUSPECT: frozenset({_S.ONLINE, _S.LOST}),
-        _S.LOST: frozenset({_S.ONLINE}),
-        _S.DRAINING: frozenset(),
+        _S.ONLINE: frozenset({_S.SUSPECT, _S.DRAINING}),
+        _S.SUSPECT: frozenset({_S.ONLINE, _S.DRAINING, _S.LOST}),
+        _S.LOST: frozenset({_S.ONLINE, _S.DRAINING}),
+        _S.DRAINING: frozenset({_S.ONLINE, _S.SUSPECT}),
     }
 )
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PoolRecord:
-    """A pool as the decisions see it; wanted and revision belong to the current session."""
+    """A pool as the decisions see it; wanted and revision belong to the current session.
+
+    `draining` is the pool's own last word and outlives its silence: a pool that is suspect may
+    still be one that drains.
+    """
 
     pool_id: PoolId
     session_id: SessionId
     last_seen_at: float
     status: PoolState = PoolState.ONLINE
+    draining: bool = False
     endpoint: str = ""
     version: str = ""
     devices: tuple[DeviceReport, ...] = ()
@@ -65,14 +70,24 @@ class PoolRecord:
 
 
 def judge_silence(
-    last_seen_at: float, at: float, *, suspect_after_s: float, lost_after_s: float
+    last_seen_at: float,
+    at: float,
+    *,
+    suspect_after_s: float,
+    lost_after_s: float,
+    draining: bool = False,
 ) -> PoolState:
-    """Say what a pool is that was last heard of then."""
+    """Say what a pool is that was last heard of then; silence weighs more than draining."""
     if at >= last_seen_at + lost_after_s:
         return PoolState.LOST
     if at >= last_seen_at + suspect_after_s:
         return PoolState.SUSPECT
-    return PoolState.ONLINE
+    return heard_status(draining=draining)
+
+
+def heard_status(*, draining: bool) -> PoolState:
+    """Say what a pool is that has just spoken."""
+    return PoolState.DRAINING if draining else PoolState.ONLINE
 
 
 def next_judgement_at(
@@ -81,4 +96,4 @@ def next_judgement_at(
     """When a further silence changes the verdict; None when nothing is left to lose."""
     if status is PoolState.LOST:
         return None
-    return last_seen_at + (suspect_after_s if status is PoolState.ONLINE else lost_after_s)
+    return last_seen_at + (lost_after_s if status is PoolState.SUSPECT else suspect_after_s)

@@ -30,9 +30,9 @@ _ENDS: Final = frozenset({_S.STOPPED, _S.FAILED})
 MOVES: Final[Mapping[WorkerStatus, frozenset[WorkerStatus]]] = MappingProxyType(
     {
         _S.STARTING: frozenset({_S.LOADING, _S.DRAINING}) | _ENDS,
-        _S.LOADING: frozenset({_S.READY, _S.DRAINING}) | _ENDS,
-        _S.READY: frozenset({_S.BUSY, _S.DRAINING}) | _ENDS,
-        _S.BUSY: frozenset({_S.READY, _S.DRAINING}) | _ENDS,
+        _S.LOADING: frozenset({_S.READY, _S.DRAINING, _S.UNCLAIMED}) | _ENDS,
+        _S.READY: frozenset({_S.BUSY, _S.DRAINING, _S.UNCLAIMED}) | _ENDS,
+        _S.BUSY: frozenset({_S.READY, _S.DRAINING, _S.UNCLAIMED}) | _ENDS,
         _S.DRAINING: _ENDS,
         _S.STOPPED: frozenset(),
         _S.FAILED: frozenset({_S.PARKED}),

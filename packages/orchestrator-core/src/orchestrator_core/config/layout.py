@@ -94,6 +94,16 @@ class Layout:
         return self.pool_folder / "pool.lock"
 
     @property
+    def pool_drain(self) -> Path:
+        """There while the pool drains."""
+        return self.pool_folder / "drain.json"
+
+    @property
+    def pool_instance(self) -> Path:
+        """The id of this installation's pool, which marks its workers."""
+        return self.pool_folder / "instance"
+
+    @property
     def pool_key(self) -> Path:
         """The key that opens the pool's own API to this user."""
         return self.pool_folder / "pool.key"

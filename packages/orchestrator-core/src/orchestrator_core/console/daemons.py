@@ -22,6 +22,7 @@ from orchestrator_core.console.programs import DaemonProgram
 from orchestrator_core.contracts.control import Health, RunFile
 from orchestrator_core.errors import Code, Exit, HostError, LlorchError, Refusal
 from orchestrator_core.platforms import detached, files, runfiles
+from orchestrator_core.platforms.names import program_of
 from orchestrator_core.platforms.port import Platform, ProcessIdentity
 
 __all__ = ["Daemons", "Running", "Stopped", "find_program"]
@@ -127,7 +128,10 @@ class Daemons:
         if run is not None:
             return runfiles.identity_of(run)
         pid = files.FileLock(program.lock_of(self.layout)).holder_pid()
-        return self.platform.identify(pid) if pid is not None else None
+        # A command may hold the lock for a moment; it is not the daemon and must not be ended.
+        if pid is None or program_of(pid) not in (program.name, None):
+            return None
+        return self.platform.identify(pid)
 
     def _wait_for_start(
         self,

@@ -110,14 +110,14 @@ class ChatRequest(Fact):
 
 
 class ModelCard(Fact):
-    """One entry of /v1/models."""
+    """One entry of /v1/models; an external engine keeps the length of its context to itself."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "llama-orch"
-    context_length: int
-    max_model_len: int
+    context_length: int | None = None
+    max_model_len: int | None = None
 
 
 class ModelCards(Fact):

@@ -100,6 +100,8 @@ def _supports_backend(pool: PoolRecord, need: HomeNeed) -> str | None:
 
 def _has_model(pool: PoolRecord, need: HomeNeed) -> str | None:
     model = need.spec.model
+    if model.source == "external":
+        return f"starts no worker for {model.model_id}: somebody else runs the engine that has it"
     if model.source == "builtin" or any(held.id == model.model_id for held in pool.models):
         return None
     return f"does not hold model {model.model_id}"

@@ -112,8 +112,8 @@ class AttemptEnded:
     attempt: int
     stop_reason: str
     tokens_out: int
-    usage: Usage
-    timings: Timings
+    usage: Usage | None
+    timings: Timings | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,7 @@ class PoolRegistered:
     engines: tuple[str, ...]
     endpoint: str = ""
     version: str = ""
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,7 @@ class PoolBeat:
     session_id: SessionId
     devices: tuple[DeviceReport, ...]
     workers: tuple[WorkerReport, ...]
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from orchestrator_core.ids import JobId
 from orchestrator_core.jobs.notes import tell
 from orchestrator_core.placement.choose import choose_home
 from orchestrator_core.placement.filters import HomeNeed, WorkNeed, worker_refusal
-from orchestrator_core.scheduler.state import JobRecord, MachineState
+from orchestrator_core.scheduler.state import JobRecord, MachineState, Service
 from orchestrator_core.units import format_duration
 
 __all__ = ["explain", "position"]
@@ -61,8 +61,17 @@ def _why_waiting(state: MachineState, job: JobRecord) -> Iterator[str]:
         if any(worker.status in COMING for worker in service.workers.values()):
             yield "another worker of this model is on its way; one is started at a time"
         else:
+            yield from _fallen(state, service)
             need = HomeNeed(facts.spec, facts.pin_pool, service.strikes)
             yield from choose_home(state.pools.values(), need).reasons
+
+
+def _fallen(state: MachineState, service: Service) -> Iterator[str]:
+    """Workers that would serve if they had not failed, with what their pool says about it."""
+    fallen = (worker for worker in state.workers.values() if worker.key == service.key)
+    for worker in sorted(fallen, key=lambda worker: worker.worker_id)[:_WORKERS_SHOWN]:
+        if worker.report is not None and worker.report.error_message:
+            yield f"{worker.report.name} is {worker.status}: {worker.report.error_message}"
 
 
 def _why_not_on_workers(state: MachineState, job: JobRecord) -> Iterator[str]:

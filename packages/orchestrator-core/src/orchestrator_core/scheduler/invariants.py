@@ -84,6 +84,7 @@ def _workers(state: MachineState) -> Iterator[str]:
             continue
         service = state.service(worker.key)
         alive = worker.usable and not worker.stop_ordered and worker.status in COMING | SERVING
+        alive = alive and not pool.draining
         online = pool.status is PoolState.ONLINE and worker.blocked_at is None
         if alive != (worker_id in service.workers):
             yield f"{worker_id} is {worker.status}, its service's list disagrees"

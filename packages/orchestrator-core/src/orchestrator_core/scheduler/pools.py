@@ -3,7 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from orchestrator_core.cluster.pools import PoolRecord, judge_silence, next_judgement_at
+from orchestrator_core.cluster.pools import (
+    PoolRecord,
+    heard_status,
+    judge_silence,
+    next_judgement_at,
+)
 from orchestrator_core.cluster.workers import ALIVE, SERVING, ServiceKey, WorkerRecord, observe
 from orchestrator_core.contracts.pool import (
     PoolState,
@@ -46,7 +51,8 @@ def on_registered(state: MachineState, event: PoolRegistered, out: Commands) -> 
     folded = _Folded()
     if fresh:
         _drop_unheard_orders(state, pool, event.at, folded)
-    pool.session_id, pool.status = event.session_id, PoolState.ONLINE
+    pool.session_id = event.session_id
+    _hear_draining(state, pool, folded, draining=event.draining)
     pool.devices, pool.models, pool.engines = event.devices, event.models, event.engines
     pool.endpoint, pool.version = event.endpoint, event.version
     _heard(state, pool, event.at)
@@ -62,14 +68,14 @@ def on_beat(state: MachineState, event: PoolBeat, out: Commands) -> None:
     if pool is None or pool.session_id != event.session_id or pool.status is PoolState.LOST:
         state.late_facts += 1
         return
-    was_suspect = pool.status is PoolState.SUSPECT
-    pool.status = PoolState.ONLINE
+    was_closed = pool.status is not PoolState.ONLINE
+    folded = _Folded()
+    _hear_draining(state, pool, folded, draining=event.draining)
     pool.devices = event.devices
     _heard(state, pool, event.at)
-    folded = _Folded()
     _fold(state, pool, event.workers, event.at, folded, adopt=False)
     _settle_folded(state, pool, folded, event.at, out)
-    if was_suspect:
+    if was_closed and pool.status is PoolState.ONLINE:
         # A pool that takes new workers again may be the home that some service waits for.
         settle(state, list(state.services.values()), event.at, out)
 
@@ -82,6 +88,7 @@ def judge_pool(state: MachineState, pool: PoolRecord, at: float, out: Commands) 
         at,
         suspect_after_s=limits.suspect_after_s,
         lost_after_s=limits.lost_after_s,
+        draining=pool.draining,
     )
     pool.status = verdict
     _arm(state, pool)
@@ -198,6 +205,27 @@ def _drop_unheard_orders(state: MachineState, pool: PoolRecord, at: float, folde
             service = folded.services[worker.key] = state.service(worker.key)
             forget_order(state, worker)
             folded.failures.append((service, Failure(Code.WORKER_START_FAILED, line, at)))
+
+
+def _hear_draining(
+    state: MachineState, pool: PoolRecord, folded: _Folded, *, draining: bool
+) -> None:
+    """Take the pool's word; one that begins to drain will not start what it has not reported.
+
+    Its services are served again, because their jobs may now need a worker elsewhere. That an
+    order comes to nothing this way is no failed start: it says nothing about the model.
+    """
+    began = draining and not pool.draining
+    changed = draining is not pool.draining
+    pool.draining, pool.status = draining, heard_status(draining=draining)
+    if not changed:
+        return
+    for worker in _workers_of(state, pool):
+        folded.services[worker.key] = state.service(worker.key)
+        if began and worker.report is None:
+            forget_order(state, worker)
+        else:
+            state.index(worker)
 
 
 def _want_again(state: MachineState, pool: PoolRecord, *, revision: int) -> None:

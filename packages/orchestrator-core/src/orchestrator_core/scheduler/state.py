@@ -213,13 +213,14 @@ class MachineState:
     def index(self, worker: WorkerRecord) -> None:
         """Bring the indexes in line with a worker after any change of it or its pool."""
         service = self.service(worker.key)
-        alive = worker.usable and not worker.stop_ordered
+        pool = self.pools[worker.pool_id]
+        # A draining pool supplies nobody: what waits must be able to get a worker elsewhere.
+        alive = worker.usable and not worker.stop_ordered and not pool.draining
         serving = worker.status in SERVING
         if alive and (serving or worker.status in COMING):
             service.workers[worker.worker_id] = worker
         else:
             service.workers.pop(worker.worker_id, None)
-        pool = self.pools[worker.pool_id]
         online = pool.status is PoolState.ONLINE
         worker.open = alive and serving and online and worker.blocked_at is None
         self.rank(service, worker)

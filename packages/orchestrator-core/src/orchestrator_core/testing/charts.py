@@ -40,7 +40,8 @@ _POOL = """## Pool
 
 `orchestrator_core.cluster.pools`. Suspect after 15 s without a beat: no new work goes there. Lost
 after 45 s: its workers are forgotten, and only a new registration brings them back. Attempts whose
-sockets still deliver go on in both. `draining` is a word of the wire that no rule uses yet.
+sockets still deliver go on in both. A pool that says that it is draining gets no new worker and no
+new job, and what runs there runs on; a silent pool is suspect or lost whether it drains or not.
 """
 
 

@@ -63,6 +63,7 @@ def pool_registered(
     devices: Iterable[DeviceReport] | None = None,
     workers: Iterable[WorkerReport] = (),
     models: Iterable[ModelReport] = (),
+    draining: bool = False,
 ) -> PoolRegistered:
     """A pool that opens its n-th session."""
     return PoolRegistered(
@@ -73,6 +74,7 @@ def pool_registered(
         workers=tuple(workers),
         models=tuple(models),
         engines=("embedded",),
+        draining=draining,
     )
 
 
@@ -83,6 +85,7 @@ def pool_beat(
     session: int = 1,
     devices: Iterable[DeviceReport] | None = None,
     workers: Iterable[WorkerReport] = (),
+    draining: bool = False,
 ) -> PoolBeat:
     """A pool's word within its n-th session."""
     return PoolBeat(
@@ -91,4 +94,5 @@ def pool_beat(
         session_id=session_id(session),
         devices=(device_report(),) if devices is None else tuple(devices),
         workers=tuple(workers),
+        draining=draining,
     )

@@ -54,7 +54,12 @@ class Shop:
 
 def hot_handlers(shop: Shop) -> Mapping[str, HotHandler]:
     """The raw ASGI handlers."""
-    models = ModelHandlers(catalog=shop.catalog, loop=shop.loop, started_at_ms=shop.clock.unix_ms())
+    models = ModelHandlers(
+        catalog=shop.catalog,
+        book=shop.book,
+        loop=shop.loop,
+        started_at_ms=shop.clock.unix_ms(),
+    )
     return {
         "openai.chat": ChatHandler(
             gate=shop.gate,

@@ -202,12 +202,13 @@ class ChatCall:
             created=self.record.created_at_ms // 1000,
             fingerprint=self.options.fingerprint,
         )
-        return (self._fold or ChatFold()).result(frame, self._usage, self._timings)
+        return (self._fold or ChatFold()).result(frame, self._usage or None, self._timings)
 
     def _view(self) -> ChatRewrite:
         if self._rewrite is None:
             self._rewrite = ChatRewrite(
                 call_id=self._call_id(),
+                model=self.record.model,
                 fingerprint=self.options.fingerprint,
                 include_usage=self.options.include_usage,
             )

@@ -6,7 +6,7 @@ import orjson
 
 from orchestrator_core.errors import Code, Refusal
 from orchestratord.upstream.chunks import EngineError, read_error
-from orchestratord.upstream.loose import as_object
+from orchestratord.upstream.loose import as_object, as_text
 
 __all__ = ["refused_by_engine"]
 
@@ -18,13 +18,13 @@ _CODES: Final = {
 
 
 def refused_by_engine(error: EngineError, body: bytes) -> tuple[Refusal, bool]:
-    """Map the engine's status and words; only "still loading" is worth another try elsewhere."""
+    """Map the engine's status and words; only "not now" is worth another try elsewhere."""
     status = error.status
     if body:
         error = _parse(body) or error
     if error.type == "exceed_context_size_error":
         return Refusal(Code.CONTEXT_EXCEEDED, error.message), False
-    if status == 503:
+    if status in (429, 503):
         return Refusal(Code.LOADING, error.message or "the worker is not ready"), True
     if status in (401, 403):
         # Our key no longer opens this port: whoever listens there is not our worker.
@@ -38,4 +38,10 @@ def _parse(body: bytes) -> EngineError | None:
         found = as_object(orjson.loads(body))
     except orjson.JSONDecodeError:
         return None
-    return read_error(found["error"]) if found and "error" in found else None
+    if not found:
+        return None
+    if "error" in found:
+        return read_error(found["error"])
+    # Engines made with other tools put their words here.
+    words = as_text(found.get("message")) or as_text(found.get("detail"))
+    return read_error(words) if words else None

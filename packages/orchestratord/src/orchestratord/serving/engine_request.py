@@ -10,7 +10,7 @@ import orjson
 
 from orchestratord.runtime.live import EngineRequest
 
-__all__ = ["chat_request", "task_request"]
+__all__ = ["CLIENT_FIELDS", "TASK_FIELDS", "chat_request", "task_request"]
 
 _CHAT: Final = "/v1/chat/completions"
 _COMPLETIONS: Final = "/v1/completions"
@@ -32,7 +32,7 @@ def task_request(
     defaults: Mapping[str, object],
 ) -> EngineRequest:
     """Word a native job: a prompt is one user message unless it is raw."""
-    fields = {key: value for key, value in submission.items() if key in _TASK_FIELDS}
+    fields = {key: value for key, value in submission.items() if key in TASK_FIELDS}
     if "repetition_penalty" in fields:
         fields["repeat_penalty"] = fields.pop("repetition_penalty")
     if submission.get("raw"):
@@ -54,7 +54,7 @@ def chat_request(
     defaults: Mapping[str, object],
 ) -> EngineRequest:
     """Word an OpenAI chat; max_completion_tokens wins over max_tokens as at OpenAI."""
-    fields = {key: value for key, value in request.items() if key not in _CLIENT_FIELDS}
+    fields = {key: value for key, value in request.items() if key not in CLIENT_FIELDS}
     asked = request.get("max_completion_tokens") or request.get("max_tokens")
     fields["max_tokens"] = _limit(asked, ctx, default_max_tokens)
     fields["model"] = model
@@ -67,12 +67,12 @@ def _limit(asked: object, ctx: int | None, default: int) -> int:
     return wanted if ctx is None else min(wanted, ctx)
 
 
-_TASK_FIELDS: Final = frozenset(
+TASK_FIELDS: Final = frozenset(
     {
         "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "stop", "seed",
         "response_format",
     }
 )  # fmt: skip
-_CLIENT_FIELDS: Final = frozenset(
+CLIENT_FIELDS: Final = frozenset(
     {"stream", "stream_options", "max_tokens", "max_completion_tokens", "model"}
 )

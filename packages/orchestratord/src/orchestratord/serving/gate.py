@@ -5,13 +5,12 @@ before anybody hears that it was accepted.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
 
-from orchestrator_core.catalog.entries import CatalogEntry
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import Clock
 from orchestrator_core.cluster.workers import ServiceKey
@@ -36,7 +35,8 @@ from orchestratord.runtime.usage_book import UsageBook
 from orchestratord.runtime.workerbook import WorkerAddress
 from orchestratord.serving.chat_call import ChatCall, ChatOptions
 from orchestratord.serving.engine_request import chat_request, task_request
-from orchestratord.serving.offers import Offers
+from orchestratord.serving.external_request import external_chat, external_task
+from orchestratord.serving.offers import Offer, Offers
 from orchestratord.serving.outflow import FlowBudget, OutFlow
 from orchestratord.settings import OrchestratorSettings
 from orchestratord.store.rows import EventRow, NewJob
@@ -50,14 +50,15 @@ _SEED_BITS: Final = 31
 
 
 def task_wording(
-    submission: Json, entry: CatalogEntry | None, default_max_tokens: int
+    submission: Json, sampling: Mapping[str, object], default_max_tokens: int
 ) -> Callable[[WorkerAddress], EngineRequest]:
     """How a stored submission is put to whichever worker gets it."""
-    defaults = entry.sampling.model_dump(exclude_none=True) if entry else {}
 
     def word(worker: WorkerAddress) -> EngineRequest:
+        if worker.external is not None:
+            return external_task(submission, worker.external)
         return task_request(
-            submission, ctx=worker.ctx, default_max_tokens=default_max_tokens, defaults=defaults
+            submission, ctx=worker.ctx, default_max_tokens=default_max_tokens, defaults=sampling
         )
 
     return word
@@ -80,20 +81,23 @@ class Gate:
     budget: FlowBudget
     is_closed: Callable[[], bool]
     fingerprint: str
-    _offers: Offers = field(default_factory=Offers, init=False)
+    _offers: Offers = field(init=False)
     # The same for every call that wants the same: (stream, usage).
     _options: dict[tuple[bool, bool], ChatOptions] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_offers", Offers(self.catalog, self.journal.book))
+
     async def admit_task(self, holder: Principal, task: TaskSubmit) -> TaskAccepted | Refusal:
         """Take a durable job in: on disk first, then to the machine, then the answer."""
-        entry = self._check(task.model)
-        if isinstance(entry, Refusal):
-            return entry
+        offer = self._check(task.model)
+        if isinstance(offer, Refusal):
+            return offer
         seed = task.seed if task.seed is not None else self.draw_bits(_SEED_BITS)
         words: dict[str, object] = task.model_dump(exclude_none=True, exclude=_OUTSIDE)
         words["seed"] = seed
-        new = self._new_job(holder, task, entry, seed, words)
-        position = self.loop.machine.depth(ServiceKey(entry.id, TaskKind.GENERATE)) + 1
+        new = self._new_job(holder, task, offer, seed, words)
+        position = self.loop.machine.depth(ServiceKey(offer.model, TaskKind.GENERATE)) + 1
         told = {"job_id": new.id, "queue_position": position}
         queued = EventRow(new.id, 1, EventKind.QUEUED, orjson.dumps(told).decode())
         job = DurableJob(
@@ -105,7 +109,7 @@ class Gate:
                 created_at_ms=new.created_at_ms,
             ),
             journal=self.journal,
-            word=task_wording(words, entry, self.settings.default_max_tokens),
+            word=task_wording(words, offer.sampling, self.settings.default_max_tokens),
             last_seq=0,
             attempted=False,
         )
@@ -118,7 +122,7 @@ class Gate:
             raise
         job.admitted(queued)
         pin = PoolId(task.pin.pool) if task.pin and task.pin.pool else None
-        self.loop.post(JobArrived(at=self.loop.now(), job=self._facts(new, entry, pin)))
+        self.loop.post(JobArrived(at=self.loop.now(), job=self._facts(new, offer, pin)))
         return TaskAccepted(
             job_id=new.id,
             status=JobStatus.QUEUED,
@@ -128,17 +132,17 @@ class Gate:
 
     def admit_chat(self, holder: Principal, request: ChatRequest) -> ChatCall | Refusal:
         """Take a call in that lives as long as its connection."""
-        entry = self._check(request.model)
-        if isinstance(entry, Refusal):
-            return entry
+        offer = self._check(request.model)
+        if isinstance(offer, Refusal):
+            return offer
         slots = request.n or 1
-        if slots > entry.parallel:
-            message = f"n is {slots}, but a worker of {entry.id} has {entry.parallel} slots"
+        if slots > offer.slots:
+            message = f"n is {slots}, but a worker of {offer.model} has {offer.slots} slots"
             return Refusal(Code.INVALID_REQUEST, message, {"param": "n"})
         record = CallRecord(
             id=self.ids.job(),
             key_id=holder.key_id,
-            model=entry.id,
+            model=offer.model,
             clock=self.clock,
             created_at_ms=self.clock.unix_ms(),
         )
@@ -146,7 +150,7 @@ class Gate:
             record=record,
             flow=OutFlow(self.budget, self.loop.now()),
             options=self._options_of(request),
-            word=self._chat_wording(request, entry),
+            word=self._chat_wording(request, offer),
             now=self.loop.now,
             forget=self.jobs.drop,
             account=self.usage.add,
@@ -155,11 +159,11 @@ class Gate:
         self.jobs.add(call)
         facts = JobFacts(
             id=record.id,
-            model=entry.id,
+            model=offer.model,
             task=TaskKind.GENERATE,
             priority=record.priority,
             key_id=holder.key_id,
-            spec=self._offers.of(entry).spec,
+            spec=offer.spec,
             queued_at=self.loop.now(),
             slots=slots,
             durable=False,
@@ -167,26 +171,27 @@ class Gate:
         self.loop.post(JobArrived(at=self.loop.now(), job=facts))
         return call
 
-    def _check(self, model: str) -> CatalogEntry | Refusal:
+    def _check(self, model: str) -> Offer | Refusal:
         if self.is_closed():
             message = "the orchestrator is stopping: try again once it is back"
             return Refusal(Code.DRAINING, message, retry_after_s=_RETRY_AFTER_S)
         if len(self.jobs) >= self.settings.queue_limit:
             message = f"{self.settings.queue_limit} jobs are in the queue, which is its limit"
             return Refusal(Code.QUEUE_FULL, message, retry_after_s=_RETRY_AFTER_S)
-        entry = self.catalog.resolve(model)
-        if isinstance(entry, Refusal):
-            return entry
-        if entry.file.source != "builtin" and not self.loop.machine.hosts_model(entry.id):
-            message = f"{entry.id} is on no host: run `llorch-pool models download {entry.id}`"
-            return Refusal(Code.MODEL_NOT_PULLED, message, {"model": entry.id})
-        return entry
+        offer = self._offers.find(model)
+        if isinstance(offer, Refusal) or offer.spec.model.source in _ALWAYS_THERE:
+            return offer
+        name = offer.model
+        if not (self.loop.machine.hosts_model(name) or self._offers.served_outside(name)):
+            message = f"{name} is on no host: run `llorch-pool models download {name}`"
+            return Refusal(Code.MODEL_NOT_PULLED, message, {"model": name})
+        return offer
 
     def _new_job(
         self,
         holder: Principal,
         task: TaskSubmit,
-        entry: CatalogEntry,
+        offer: Offer,
         seed: int,
         words: dict[str, object],
     ) -> NewJob:
@@ -196,13 +201,13 @@ class Gate:
         return NewJob(
             id=self.ids.job(),
             key_id=holder.key_id,
-            model=entry.id,
+            model=offer.model,
             task=TaskKind.GENERATE,
             priority=task.priority,
             request_json=request.decode(),
             request_hash=hashlib.sha256(request).hexdigest(),
             seed=seed,
-            spec_json=self._offers.of(entry).spec_json,
+            spec_json=offer.spec_json,
             created_at_ms=now_ms,
             session_id=task.session_id,
             metadata_json=metadata,
@@ -210,16 +215,16 @@ class Gate:
             cancel_on_disconnect=task.cancel_on_disconnect,
         )
 
-    def _facts(self, new: NewJob, entry: CatalogEntry, pin: PoolId | None) -> JobFacts:
+    def _facts(self, new: NewJob, offer: Offer, pin: PoolId | None) -> JobFacts:
         now = self.loop.now()
         left_ms = None if new.deadline_at_ms is None else new.deadline_at_ms - new.created_at_ms
         return JobFacts(
             id=JobId(new.id),
-            model=entry.id,
+            model=offer.model,
             task=new.task,
             priority=new.priority,
             key_id=new.key_id,
-            spec=self._offers.of(entry).spec,
+            spec=offer.spec,
             queued_at=now,
             deadline_at=None if left_ms is None else now + left_ms / 1000,
             pin_pool=pin,
@@ -248,24 +253,27 @@ class Gate:
         )
 
     def _chat_wording(
-        self, request: ChatRequest, entry: CatalogEntry
+        self, request: ChatRequest, offer: Offer
     ) -> Callable[[WorkerAddress], EngineRequest]:
         fields = request.model_dump(exclude_none=True)
-        defaults = self._offers.of(entry).sampling
         limit = self.settings.default_max_tokens
 
         def word(worker: WorkerAddress) -> EngineRequest:
+            if worker.external is not None:
+                return external_chat(fields, worker.external)
             return chat_request(
                 fields,
-                model=entry.id,
+                model=offer.model,
                 ctx=worker.ctx,
                 default_max_tokens=limit,
-                defaults=defaults,
+                defaults=offer.sampling,
             )
 
         return word
 
 
+# A file that comes with us lies everywhere; an external model is there as long as it is known.
+_ALWAYS_THERE: Final = frozenset({"builtin", "external"})
 _OUTSIDE: Final = {
     "model",
     "priority",

@@ -98,9 +98,13 @@ class Pump:
         # The sweeper judges the open connection; that of an earlier try is none of its business.
         self._exchange = None
         self._finished = asyncio.get_running_loop().create_future()
-        address = (self._worker.host, self._worker.port)
+        address, external = (self._worker.host, self._worker.port), self._worker.external
         found = await open_exchange(
-            address, request, self, connect_timeout_s=self._connect_timeout_s
+            address,
+            request,
+            self,
+            connect_timeout_s=self._connect_timeout_s,
+            tls=external is not None and external.tls,
         )
         if isinstance(found, Fault):
             return found
@@ -121,7 +125,12 @@ class Pump:
         """Look once a second for silence and for a standstill; report progress."""
         if self.closed or self._exchange is None or self._exchange.paused:
             return
-        if loop_time - self._exchange.last_byte_at > silence_s:
+        external = self._worker.external
+        if external is not None and self.tokens == 0:
+            # It may load the model first, and does not say that it does.
+            stall_s = max(stall_s, external.cold_s)
+        # An engine that is not ours was not asked to send pings: its silence says nothing.
+        if external is None and loop_time - self._exchange.last_byte_at > silence_s:
             self._give_up(f"no byte from the worker for {silence_s:.0f} s")
         elif self._now() - self.moved_at > stall_s:
             self._give_up(f"no token from the worker for {stall_s:.0f} s")
@@ -246,7 +255,9 @@ class Pump:
         if chunk.finish_reason:
             self._stop_reason = chunk.finish_reason
         if chunk.usage is not None:
-            self._usage, self._saw_end = chunk.usage, True
+            self._usage = chunk.usage
+            # Some engines repeat what was used so far with every token: that is not the end.
+            self._saw_end = self._saw_end or not chunk.has_choices or bool(self._stop_reason)
         if chunk.timings is not None:
             self._timings = chunk.timings
 
@@ -259,7 +270,7 @@ class Pump:
         if error is not None:
             refusal, retriable = refused_by_engine(error, bytes(self._error_body))
             self._post_broken(refusal.code, refusal.message, retriable=retriable)
-        elif self._saw_end:
+        elif self._saw_end or (fault is None and self._stop_reason):
             self._post_ended()
         else:
             message = fault.message if fault else "the worker closed the stream before its end"
@@ -286,8 +297,8 @@ class Pump:
                 attempt=self.attempt,
                 stop_reason=self._stop_reason or "stop",
                 tokens_out=self.tokens,
-                usage=_usage(self._usage),
-                timings=_timings(self._timings),
+                usage=_usage(self._usage) if self._usage else None,
+                timings=_timings(self._timings) if self._timings else None,
             )
         )
 

@@ -5,7 +5,6 @@ import orjson
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.contracts.pool import WorkerSpec
 from orchestrator_core.contracts.tasks import JobStatus
-from orchestrator_core.errors import Refusal
 from orchestrator_core.ids import PoolId
 from orchestrator_core.scheduler.events import JobFacts, JobRestored
 from orchestratord.runtime.durable_job import DurableJob, Identity, Journal
@@ -26,11 +25,12 @@ async def restore_jobs(
     # One reading for all: two readings would shuffle jobs that came within the same millisecond.
     now, now_ms = loop.now(), journal.clock.unix_ms()
     for found in stored:
-        entry = catalog.resolve(found.job.model)
+        # A model that is in no catalogue is an external engine's; its pool need not be there yet.
+        entry = catalog.find(found.job.model)
         words = as_object(orjson.loads(found.job.request_json or "{}")) or {}
         word = task_wording(
             words,
-            None if isinstance(entry, Refusal) else entry,
+            entry.sampling.model_dump(exclude_none=True) if entry else {},
             default_max_tokens,
         )
         job = DurableJob(

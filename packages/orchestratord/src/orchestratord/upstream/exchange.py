@@ -6,9 +6,11 @@ Closing the connection is how a generation is cancelled, so abort() is immediate
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final, Protocol, cast
 
 from orchestratord.upstream.http1 import Malformed, ResponseLimits, ResponseParser, Whole
@@ -201,13 +203,15 @@ class Exchange(asyncio.Protocol):
         if verdict is not None:
             self._conclude(verdict)
         elif not self._finished:
-            where = "inside its answer" if self._parser.begun else "before it answered"
-            self._break(FaultKind.EOF, f"the worker closed the connection {where}")
+            self._break_at_end()
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report a connection that did not end by the rules."""
         match exc:
+            case None if self._speaks_tls():
+                # A peer that goes without TLS's own goodbye is heard of only here.
+                self._break_at_end()
             case None:
                 self._break(FaultKind.ABORTED, "the connection was closed by us")
             case TimeoutError():
@@ -223,6 +227,14 @@ class Exchange(asyncio.Protocol):
             self._break(FaultKind.PROTOCOL, f"the worker's answer is not valid HTTP: {verdict}")
         else:
             self._finish().ended()
+
+    def _speaks_tls(self) -> bool:
+        transport = self._transport
+        return transport is not None and transport.get_extra_info("sslcontext") is not None
+
+    def _break_at_end(self) -> None:
+        where = "inside its answer" if self._parser.begun else "before it answered"
+        self._break(FaultKind.EOF, f"the worker closed the connection {where}")
 
     def _break(self, kind: FaultKind, message: str) -> None:
         if self._finished:
@@ -246,6 +258,12 @@ class Exchange(asyncio.Protocol):
         return receiver
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """What this system trusts; read once, because reading it costs more than a whole call."""
+    return ssl.create_default_context()
+
+
 async def open_exchange(
     address: Address,
     request: bytes,
@@ -253,17 +271,21 @@ async def open_exchange(
     *,
     connect_timeout_s: float | None,
     limits: ResponseLimits = ResponseLimits(),  # noqa: B008  A frozen record of numbers.
+    tls: bool = False,
 ) -> Exchange | Fault:
     """Connect and send; a Fault means that the receiver was and will not be called.
 
-    Without a connect timeout the caller's own deadline has to end the wait.
+    Without a connect timeout the caller's own deadline has to end the wait. With tls the peer has
+    to prove its name to the certificates that this system trusts.
     """
     loop = asyncio.get_running_loop()
     exchange = Exchange(loop, receiver, limits)
     host, port = address
     try:
         async with asyncio.timeout(connect_timeout_s):
-            await loop.create_connection(lambda: exchange, host, port)
+            # Reading the certificates for the first time takes longer than a loop may stand still.
+            trust = await asyncio.to_thread(_trusted) if tls else None
+            await loop.create_connection(lambda: exchange, host, port, ssl=trust)
     except TimeoutError:
         exchange.abort()
         waited = "in time" if connect_timeout_s is None else f"within {connect_timeout_s:g} s"

@@ -4,24 +4,30 @@ Reads /proc and /sys below a root that tests replace; the parsing functions are 
 and cgroup limits count, because a container sees the whole machine's cores and memory.
 """
 
-import math
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
-from orchestrator_core.contracts.pool import Backend, DeviceReport
+import psutil
 
-__all__ = ["CpuFacts", "CpuProbe", "cgroup_paths", "parse_cpuinfo", "parse_meminfo", "usable_cpus"]
+from orchestrator_core.contracts.pool import Backend, DeviceReport
+from pool_core.devices.cgroups import group_limits
+from pool_core.devices.commands import Run, run_command
+from pool_core.devices.host_memory import parse_meminfo
+from pool_core.devices.mac_cpu import HostLoad, mac_cpu, mac_load
+from pool_core.devices.port import Sighting
+from pool_core.devices.tree import Tree
+
+__all__ = ["CpuFacts", "CpuProbe", "parse_cpu_times", "parse_cpuinfo", "usable_cpus"]
 
 _FEATURES: Final = frozenset(
     {"avx", "avx2", "fma", "f16c", "bmi2", "avx_vnni", "avx512f", "avx512vl", "avx512bw"}
     | {"avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"}
     | {"asimddp", "i8mm", "bf16", "sve"}
 )
-# cgroup v1 spells "unlimited" as the largest page-aligned number.
-_UNLIMITED: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,110 +62,81 @@ def parse_cpuinfo(text: str) -> CpuFacts:
     return CpuFacts(name or "CPU", len(cores) or None, tuple(sorted(flags & _FEATURES)))
 
 
-def parse_meminfo(text: str) -> tuple[int, int]:
-    """Total and available bytes of /proc/meminfo."""
-    found: dict[str, int] = {}
-    for line in text.splitlines():
-        name, _, rest = line.partition(":")
-        number = rest.split()
-        if number and number[0].isdecimal():
-            found[name] = int(number[0]) * 1024
-    total = found.get("MemTotal", 0)
-    return total, found.get("MemAvailable", found.get("MemFree", total))
-
-
-def cgroup_paths(text: str) -> tuple[PurePosixPath | None, PurePosixPath | None]:
-    """The v2 group and the v1 memory group that /proc/self/cgroup names."""
-    unified: PurePosixPath | None = None
-    memory: PurePosixPath | None = None
-    for line in text.splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:
-            unified = PurePosixPath(path)
-        elif "memory" in controllers.split(","):
-            memory = PurePosixPath(path)
-    return unified, memory
+def parse_cpu_times(text: str) -> tuple[float, float] | None:
+    """Busy and all ticks since the host started, from the first line of /proc/stat."""
+    name, *fields = (text.splitlines() or [""])[0].split() or [""]
+    # The first eight are user, nice, system, idle, iowait, irq, softirq and steal; the times of
+    # guests that follow are already counted as user time.
+    ticks = [int(field) for field in fields[:8] if field.isdecimal()]
+    if name != "cpu" or len(ticks) < 5:
+        return None
+    return float(sum(ticks) - ticks[3] - ticks[4]), float(sum(ticks))
 
 
 class CpuProbe:
-    """Describes the one CPU device of a host."""
+    """Describes the one CPU device of a host; its load is the one between two looks."""
 
-    def __init__(self, root: Path = Path("/"), cpus: Callable[[], int] = usable_cpus) -> None:
-        self._root = root
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        cpus: Callable[[], int] = usable_cpus,
+        *,
+        platform: str = sys.platform,
+        run: Run = run_command,
+        load: Callable[[], HostLoad] = mac_load,
+    ) -> None:
+        self._tree = Tree(root)
         self._cpus = cpus
+        self._platform = platform
+        self._run = run
+        self._load = load
+        self._times: tuple[float, float] | None = None
 
-    def probe(self) -> list[DeviceReport]:
+    def look(self) -> Sighting:
         """One device; unreadable files leave their facts out."""
-        facts = parse_cpuinfo(self._read("proc/cpuinfo"))
-        total, free = parse_meminfo(self._read("proc/meminfo"))
-        quota, limit, left = self._limits()
-        cpus = min(self._cpus(), quota) if quota else self._cpus()
-        return [
-            DeviceReport(
-                id="cpu",
-                index=0,
-                kind="cpu",
-                name=facts.name,
-                backends=[Backend.CPU],
-                memory_total_bytes=min(total, limit) if limit else total,
-                memory_free_bytes=min(free, left) if left is not None else free,
-                cores=max(1, min(facts.cores or cpus, cpus)),
-                features=facts.features,
-            )
-        ]
-
-    def _limits(self) -> tuple[int | None, int | None, int | None]:
-        """CPU quota in whole CPUs, memory limit, and what is left below that limit."""
-        unified, legacy = cgroup_paths(self._read("proc/self/cgroup"))
-        quotas: list[int] = []
-        memory: list[tuple[int, int]] = []
-        for folder in self._levels(unified, "sys/fs/cgroup"):
-            quotas += _cpu_quota((self._read(f"{folder}/cpu.max")).split())
-            memory += self._memory(folder, "memory.max", "memory.current", "inactive_file")
-        for folder in self._levels(legacy, "sys/fs/cgroup/memory"):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            memory += self._memory(folder, *names)
-        return (
-            min(quotas, default=None),
-            min((limit for limit, _ in memory), default=None),
-            min((left for _, left in memory), default=None),
-        )
-
-    def _levels(self, group: PurePosixPath | None, mount: str) -> Iterator[str]:
-        # A container often sees only its own subtree, mounted as the whole: missing levels are
-        # skipped by reading nothing from them.
-        if group is not None:
-            for level in (group, *group.parents):
-                yield f"{mount}/{str(level).strip('/')}".rstrip("/")
-
-    def _memory(
-        self, folder: str, limit_name: str, used_name: str, cache_name: str
-    ) -> list[tuple[int, int]]:
-        limit, used = _number(self._read(f"{folder}/{limit_name}")), None
-        if limit is None or limit >= _UNLIMITED:
-            return []
-        used = _number(self._read(f"{folder}/{used_name}")) or 0
-        stat = dict(
-            line.split(" ", 1) for line in self._read(f"{folder}/memory.stat").splitlines() if line
-        )
-        # File pages that nobody touched lately are given back before anyone is refused memory.
-        reclaimable = _number(stat.get(cache_name, "")) or 0
-        return [(limit, max(0, limit - used + reclaimable))]
-
-    def _read(self, path: str) -> str:
         try:
-            return (self._root / path).read_text("utf-8", "replace")
-        except OSError:
-            return ""
+            device, times = self._mac() if self._platform == "darwin" else self._linux()
+        except (OSError, psutil.Error) as error:
+            return Sighting(fault=f"the system does not tell its memory: {error}")
+        used = device.memory_total_bytes - device.memory_free_bytes
+        facts = {
+            "memory_used_bytes": used if device.memory_total_bytes else None,
+            "utilization_percent": self._utilization(times),
+        }
+        return Sighting((device.model_copy(update=facts),))
 
+    def close(self) -> None:
+        """Nothing is held open."""
 
-def _number(text: str) -> int | None:
-    stripped = text.strip()
-    return int(stripped) if stripped.isdecimal() else None
+    def _mac(self) -> tuple[DeviceReport, tuple[float, float] | None]:
+        load = self._load()
+        return mac_cpu(self._run, self._cpus, load), (load.cpu_busy_s, load.cpu_total_s)
 
+    def _linux(self) -> tuple[DeviceReport, tuple[float, float] | None]:
+        facts = parse_cpuinfo(self._tree.text("proc/cpuinfo"))
+        total, free = parse_meminfo(self._tree.text("proc/meminfo"))
+        limits = group_limits(self._tree)
+        limit, left = limits.memory_bytes, limits.memory_left_bytes
+        cpus = min(self._cpus(), limits.cpus or self._cpus())
+        total = min(total, limit) if limit else total
+        free = min(free, left) if left is not None else free
+        device = DeviceReport(
+            id="cpu",
+            index=0,
+            kind="cpu",
+            name=facts.name,
+            backends=[Backend.CPU],
+            vendor="other",
+            memory_total_bytes=total,
+            memory_free_bytes=min(free, total),
+            cores=max(1, min(facts.cores or cpus, cpus)),
+            features=facts.features,
+        )
+        return device, parse_cpu_times(self._tree.text("proc/stat"))
 
-def _cpu_quota(fields: list[str]) -> list[int]:
-    if len(fields) != 2 or not all(field.isdecimal() for field in fields) or fields[1] == "0":
-        return []
-    return [max(1, math.ceil(int(fields[0]) / int(fields[1])))]
+    def _utilization(self, times: tuple[float, float] | None) -> float | None:
+        before, self._times = self._times, times
+        if before is None or times is None or times[1] <= before[1]:
+            return None
+        share = (times[0] - before[0]) / (times[1] - before[1])
+        return round(100 * min(1.0, max(0.0, share)), 1)

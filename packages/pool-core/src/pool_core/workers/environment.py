@@ -21,6 +21,6 @@ def worker_environment(
     return {**_DEFAULTS, **passed, **marks}
 
 
-def is_marked(env: Mapping[str, str], worker_id: str) -> bool:
-    """Tell whether a process was started by us as this worker."""
-    return env.get(WORKER) == worker_id and INSTANCE in env
+def is_marked(env: Mapping[str, str], instance: str, worker_id: str) -> bool:
+    """Tell whether a process was started by this installation as this worker."""
+    return env.get(WORKER) == worker_id and env.get(INSTANCE) == instance

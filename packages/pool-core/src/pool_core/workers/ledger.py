@@ -10,37 +10,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from orchestrator_core.contracts.base import Fact
 from orchestrator_core.contracts.pool import Owner, WorkerSpec
+from orchestrator_core.errors import Code
 from orchestrator_core.ids import PREFIX_WORKER, is_id
 from orchestrator_core.platforms.files import ensure_folder, write_atomically
 from orchestrator_core.platforms.port import ProcessIdentity
+from pool_core.workers.log_cutting import prune_logs
+from pool_core.workers.restart import End
 
 __all__ = ["Ledger", "Loaded", "WorkerRecord"]
 
 _TAIL_BYTES: Final = 64 * 1024
-_KEPT_LOGS: Final = 50
 
 
 class WorkerRecord(Fact):
-    """What must survive us to know a worker again; without a pid it is only an intent."""
+    """What must survive us to know a worker again; without a pid it is only an intent.
+
+    order is the spec as it was ordered, spec the same with the pool's choices filled in. A record
+    with a failure is of a worker that has ended and that a person has not yet cleared away.
+    """
 
     id: str
     name: str
     owner: Owner
     generation: int
     incarnation: int
+    order: WorkerSpec
     spec: WorkerSpec
     port: int
     started_at: str
+    started_unix_ms: int
+    needed_bytes: dict[str, int] = Field(default_factory=dict[str, int])
     log_offset: int = 0
     pid: int | None = None
     start_time: int | None = None
     boot_id: str | None = None
     ready_at: str | None = None
     engine_version: str | None = None
+    ends: tuple[End, ...] = ()
+    parked: bool = False
+    failure_code: Code | None = None
+    failure_message: str = ""
+
+    @property
+    def has_served(self) -> bool:
+        """True for a worker that was ready once, in this process or in an earlier one."""
+        return self.ready_at is not None or bool(self.ends)
 
     def identity(self) -> ProcessIdentity | None:
         """The process of this record; None for an intent."""
@@ -62,12 +80,12 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._records = folder / "workers"
-        self._logs = folder / "logs"
+        self.logs_folder = folder / "logs"
 
     def prepare(self) -> None:
         """Make the folders."""
         ensure_folder(self._records)
-        ensure_folder(self._logs)
+        ensure_folder(self.logs_folder)
 
     def key_path(self, worker_id: str) -> Path:
         """Where the worker's key lies."""
@@ -75,7 +93,7 @@ class Ledger:
 
     def log_path(self, worker_id: str) -> Path:
         """What the worker says on stdout and stderr; appended to, never rewritten."""
-        return self._logs / f"{worker_id}.log"
+        return self.logs_folder / f"{worker_id}.log"
 
     def write(self, record: WorkerRecord) -> None:
         """Store a record for good."""
@@ -142,10 +160,7 @@ class Ledger:
 
     def prune_logs(self, live: set[str]) -> None:
         """Keep the newest logs of ended workers and drop the rest."""
-        ended = [path for path in self._logs.glob("*.log") if path.stem not in live]
-        ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in ended[_KEPT_LOGS:]:
-            path.unlink(missing_ok=True)
+        prune_logs(self.logs_folder, live)
 
     def _record_path(self, worker_id: str) -> Path:
         return self._records / f"{worker_id}.json"

@@ -22,6 +22,7 @@ from pool_core.workers.charge import Charge
 from pool_core.workers.classify import Failure
 from pool_core.workers.environment import is_marked, worker_environment
 from pool_core.workers.ledger import Ledger
+from pool_core.workers.log_cutting import mark_start
 
 __all__ = [
     "Host",
@@ -31,7 +32,6 @@ __all__ = [
     "kill_after",
     "launch",
     "owns",
-    "resident_bytes",
     "watch",
 ]
 
@@ -49,10 +49,10 @@ class Host:
     env: Mapping[str, str]
 
 
-async def launch(host: Host, charge: Charge, model_path: Path, cores: int) -> None:
+async def launch(host: Host, charge: Charge) -> None:
     """Record the intent, start the process, record who it is; a failure stays in the charge."""
     try:
-        await asyncio.to_thread(_start, host, charge, model_path, cores)
+        await asyncio.to_thread(_start, host, charge)
     except OSError as error:
         what = error.filename or host.program
         charge.failure = Failure(Code.WORKER_START_FAILED, f"{what}: {error.strerror}")
@@ -62,19 +62,31 @@ async def launch(host: Host, charge: Charge, model_path: Path, cores: int) -> No
     charge.launched.set()
 
 
-def _start(host: Host, charge: Charge, model_path: Path, cores: int) -> None:
+def _start(host: Host, charge: Charge) -> None:
     record, ledger = charge.record, host.ledger
+    if charge.model_path is None:
+        raise AssertionError("a worker is planned before it is started")
     ledger.write_key(record.id, charge.key)
+    log_path = ledger.log_path(record.id)
+    mark_start(
+        log_path,
+        worker_name=record.name,
+        incarnation=record.incarnation,
+        at=record.started_at,
+    )
     charge.update(log_offset=ledger.log_size(record.id))
     ledger.write(charge.record)
-    key_path = ledger.key_path(record.id)
-    spec = record.spec
-    launch = Launch(
-        host.program, model_path, key_path, record.port, cores, spec.ctx or 2048, spec.parallel or 1
+    launch_facts = Launch(
+        program=host.program,
+        model_path=charge.model_path,
+        key_path=ledger.key_path(record.id),
+        port=record.port,
+        threads=charge.threads,
     )
-    argv = worker_argv(spec, launch)
+    argv = worker_argv(record.spec, launch_facts)
     env = worker_environment(host.env, instance=host.instance, worker_id=record.id)
-    charge.process = detached.start(argv, log_path=ledger.log_path(record.id), env=env)
+    charge.process = detached.start(argv, log_path=log_path, env=env, cwd=ledger.logs_folder)
+    detached.offer_first(charge.process)
     identity = host.platform.identify(charge.process.pid)
     charge.identity = identity
     if identity is not None:
@@ -100,26 +112,24 @@ def owns(host: Host, charge: Charge) -> bool:
     return host.platform.session_of(holder.pid) == charge.identity.pid
 
 
-def is_our_worker(platform: Platform, identity: ProcessIdentity, worker_id: str) -> bool:
+def is_our_worker(
+    platform: Platform, identity: ProcessIdentity, instance: str, worker_id: str
+) -> bool:
     """Prove that a live process is the one that we started as this worker."""
     if not platform.is_alive(identity) or platform.session_of(identity.pid) != identity.pid:
         return False
-    return is_marked(_environment(identity.pid), worker_id) and platform.is_alive(identity)
+    marked = is_marked(platform.environment(identity.pid), instance, worker_id)
+    return marked and platform.is_alive(identity)
 
 
-def find_marked(platform: Platform, worker_id: str) -> ProcessIdentity | None:
+def find_marked(platform: Platform, instance: str, worker_id: str) -> ProcessIdentity | None:
     """Find the process of an intent that never learnt its pid."""
     for pid in psutil.pids():
-        if platform.session_of(pid) == pid and is_marked(_environment(pid), worker_id):
+        if platform.session_of(pid) == pid and is_marked(
+            platform.environment(pid), instance, worker_id
+        ):
             return platform.identify(pid)
     return None
-
-
-def _environment(pid: int) -> dict[str, str]:
-    try:
-        return psutil.Process(pid).environ()
-    except (psutil.Error, OSError):
-        return {}
 
 
 async def end_process(host: Host, charge: Charge, *, grace_s: float) -> bool:
@@ -145,13 +155,3 @@ async def _ends_within(charge: Charge, timeout_s: float) -> bool:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(charge.exited.wait(), timeout_s)
     return charge.exited.is_set()
-
-
-def resident_bytes(charge: Charge) -> int | None:
-    """How much memory the process holds now."""
-    if charge.record.pid is None:
-        return None
-    try:
-        return int(psutil.Process(charge.record.pid).memory_info().rss)
-    except psutil.Error:
-        return None

@@ -18,15 +18,16 @@ __all__ = ["Readiness", "Stage", "Target", "check"]
 
 _CONNECT_S: Final = 2.0
 _HEALTH_S: Final = 2.0
-_ANSWER_S: Final = 60.0
+_ANSWER_S: Final = 3600.0
 
 
 class Stage(StrEnum):
-    """How far a worker has come."""
+    """How far a worker has come; a stranger is one whose keys are not those of our worker."""
 
     SILENT = "silent"
     LOADING = "loading"
     WRONG = "wrong"
+    STRANGER = "stranger"
     READY = "ready"
 
 
@@ -59,7 +60,10 @@ async def check(
     answer_s: float = _ANSWER_S,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Readiness:
-    """Go through all proofs once; anything that may still change is not wrong."""
+    """Go through all proofs once; anything that may still change is not wrong.
+
+    A first answer of a large model on a slow disk takes long: whoever asks watches its progress.
+    """
     async with httpx.AsyncClient(
         base_url=target.url,
         timeout=httpx.Timeout(_HEALTH_S, connect=_CONNECT_S),
@@ -89,11 +93,12 @@ async def _prove(client: httpx.AsyncClient, target: Target, answer_s: float) -> 
         return Readiness(Stage.SILENT, "another process listens on the worker's port")
     stranger = await client.get("/v1/models")
     if stranger.status_code != 401:
-        return Readiness(Stage.WRONG, f"answers {stranger.status_code} to a caller without a key")
+        reason = f"answers {stranger.status_code} to a caller without a key"
+        return Readiness(Stage.STRANGER, reason)
     bearer = {"Authorization": f"Bearer {target.key}"}
     ours = await client.get("/v1/models", headers=bearer)
     if ours.status_code != 200:
-        return Readiness(Stage.WRONG, f"answers {ours.status_code} to our own key")
+        return Readiness(Stage.STRANGER, f"answers {ours.status_code} to our own key")
     if target.was_ready:
         return Readiness(Stage.READY)
     path, body = _question(target)

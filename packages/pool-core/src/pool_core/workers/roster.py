@@ -11,8 +11,9 @@ from typing import Final
 from orchestrator_core.contracts.pool import WorkerSpec
 from orchestrator_core.errors import Code, Refusal
 from pool_core.workers.charge import Charge
+from pool_core.workers.memory import Promise
 from pool_core.workers.names import choose_name
-from pool_core.workers.ports import choose_port
+from pool_core.workers.ports import choose_port, is_free
 from pool_core.workers.reconcile import Observed
 
 __all__ = ["Place", "Roster"]
@@ -55,12 +56,14 @@ class Roster:
         charge = self._charges.get(worker)
         return charge or next((c for c in self if c.record.name == worker), None)
 
-    def add(self, charge: Charge) -> None:
-        """Take a worker in; a failed one of the same id makes room."""
+    def add(self, charge: Charge) -> list[Charge]:
+        """Take a worker in; returns those that were dropped because too many have failed."""
         self._charges[charge.record.id] = charge
-        failed = [c for c in self if c.has_ended]
-        for old in failed[:-_KEPT_FAILURES]:
+        failed = [c for c in self if c.has_ended and not c.resting]
+        dropped = failed[:-_KEPT_FAILURES]
+        for old in dropped:
             self.remove(old)
+        return dropped
 
     def remove(self, charge: Charge) -> None:
         """Let a worker go and remember that its order has been carried out."""
@@ -86,7 +89,7 @@ class Roster:
             return present
         if present.has_ended:
             return None
-        if present.record.spec != spec or present.stopping:
+        if present.record.order != spec or present.stopping:
             return Refusal(
                 Code.CONFLICT, f"{worker_id} still runs with other orders: stop it first"
             )
@@ -101,10 +104,17 @@ class Roster:
         taken = {c.record.name for c in self if c.record.id != worker_id}
         return Place(choose_name(spec.backend, index, taken), port, self._incarnation(worker_id))
 
-    def free_port(self) -> int | None:
-        """The lowest port that no worker of ours and nobody else has."""
-        used = {c.record.port for c in self if not c.has_ended}
-        return choose_port(self._reserved | used, self._is_free)
+    def free_port(self, rather: int | None = None) -> int | None:
+        """The lowest port that no worker of ours and nobody else has, or a given one if free."""
+        taken = self._reserved | {c.record.port for c in self if not c.has_ended}
+        if rather is not None and rather not in taken and (self._is_free or is_free)(rather):
+            return rather
+        return choose_port(taken, self._is_free)
+
+    def promises(self, besides: Charge | None = None) -> list[Promise]:
+        """The memory that is promised to workers, except to one that is being planned anew."""
+        found = (charge.promise() for charge in self if charge is not besides)
+        return [promise for promise in found if promise is not None]
 
     def observed(self) -> list[Observed]:
         """What reconcile compares with the wanted set."""

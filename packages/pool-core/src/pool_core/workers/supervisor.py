@@ -1,19 +1,17 @@
 """Keeps this host's workers: starts and stops them as ordered and takes over those left running.
 
-A shell: spec, roster and reconcile decide, process acts, tending watches. Every task lives in the
-one task group of run(); when that ends the workers stay, for the next daemon to adopt.
+A shell: planning, roster and reconcile decide, process acts, keeping and tending watch. Every task
+lives in the one task group of run(); when that ends the workers stay, for the next to adopt.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from orchestrator_core.clock import Clock, rfc3339
 from orchestrator_core.contracts.pool import (
     DeviceReport,
-    ModelFile,
     Owner,
     SpawnRequest,
     WantedSet,
@@ -26,33 +24,22 @@ from orchestrator_core.idgen import IdSource
 from orchestrator_core.ids import PREFIX_WORKER, is_id
 from orchestrator_core.platforms import detached
 from orchestrator_core.platforms.port import Platform
-from pool_core.devices.cpu import usable_cpus
-from pool_core.devices.inventory import probe_devices
-from pool_core.workers import process
 from pool_core.workers.adoption import adopt
-from pool_core.workers.charge import Charge
+from pool_core.workers.charge import Charge, draw_key
 from pool_core.workers.classify import Failure
+from pool_core.workers.keeping import Keeper
 from pool_core.workers.ledger import Ledger, WorkerRecord
+from pool_core.workers.log_cutting import keep_logs_small
 from pool_core.workers.process import Host
 from pool_core.workers.reconcile import Start, Stop, reconcile
 from pool_core.workers.roster import Place, Roster
-from pool_core.workers.spec import check_spec, device_index
-from pool_core.workers.tending import Tender
+from pool_core.workers.stopping import Stopper
+from pool_core.workers.survey import Models, Surveyor
+from pool_core.workers.tending import Patience, Tender
 
-__all__ = ["Models", "Supervisor"]
+__all__ = ["Supervisor"]
 
-_LOAD_TIMEOUT_S: Final = 120.0
 _UNWANTED_GRACE_S: Final = 10.0
-_PORT_TRIES: Final = 3
-_KEY_BYTES: Final = 32
-
-
-class Models(Protocol):
-    """Where model files come from."""
-
-    def locate(self, model: ModelFile) -> Path | Refusal:
-        """The checked file of a model."""
-        ...
 
 
 class Supervisor:
@@ -71,18 +58,28 @@ class Supervisor:
         host_env: Mapping[str, str],
         reserved_ports: frozenset[int],
         on_change: Callable[[], None],
-        probe: Callable[[], list[DeviceReport]] = probe_devices,
-        load_timeout_s: float = _LOAD_TIMEOUT_S,
+        probe: Callable[[], list[DeviceReport]],
+        roll: Callable[[], float],
+        restarts: bool = True,
+        patience: Patience | None = None,
     ) -> None:
-        self._models = models
         self._clock = clock
         self._ids = ids
         self._on_change = on_change
-        self._probe = probe
         self._ledger = Ledger(folder)
         self._host = Host(platform, self._ledger, worker_program, instance, host_env)
-        self._tender = Tender(self._host, clock, load_timeout_s, on_change)
+        self._tender = Tender(self._host, clock, patience or Patience(), on_change)
         self._roster = Roster(reserved_ports)
+        self._surveyor = Surveyor(models, probe)
+        self._keeper = Keeper(
+            tender=self._tender,
+            roster=self._roster,
+            surveyor=self._surveyor,
+            clock=clock,
+            roll=roll,
+            restarts=restarts,
+        )
+        self._stopper = Stopper(self._host, self._roster, probe, on_change)
         self._group: asyncio.TaskGroup | None = None
         self._revision = -1
         self.adopted = asyncio.Event()
@@ -95,7 +92,7 @@ class Supervisor:
                 await self._adopt(group)
                 self.adopted.set()
                 self._on_change()
-                await asyncio.Event().wait()
+                await keep_logs_small(self._ledger.logs_folder, self._is_running)
         finally:
             self._group = None
             for charge in self._roster:
@@ -125,6 +122,8 @@ class Supervisor:
         charge = self._roster.find(worker)
         if charge is None:
             return Refusal(Code.WORKER_NOT_FOUND, f"no worker of this host is named {worker}")
+        if not charge.is_ours:
+            return _unclaimed(charge)
         if not self._begin_stop(charge, grace_s):
             return _stopping()
         await charge.gone.wait()
@@ -135,7 +134,7 @@ class Supervisor:
     async def stop_all(self, grace_s: float) -> int:
         """Stop every worker, an operator's too; returns how many processes were ended."""
         await self.adopted.wait()
-        charges = list(self._roster)
+        charges = [charge for charge in self._roster if charge.is_ours]
         running = [charge for charge in charges if not charge.has_ended]
         for charge in [charge for charge in charges if self._begin_stop(charge, grace_s)]:
             await charge.gone.wait()
@@ -172,46 +171,47 @@ class Supervisor:
         path = self._ledger.log_path(charge.record.id if charge else worker)
         return path if path.is_file() else None
 
+    def _is_running(self, worker_id: str) -> bool:
+        charge = self._roster.find(worker_id)
+        return charge is not None and not charge.exited.is_set()
+
     async def _adopt(self, group: asyncio.TaskGroup) -> None:
         await asyncio.to_thread(self._ledger.prepare)
         found = adopt(self._host)
         async with asyncio.TaskGroup() as asking:
-            for charge in found.workers:
-                self._roster.add(charge)
+            for charge in found.running:
+                self._take_in(charge)
                 asking.create_task(self._tender.recognise(charge))
-        for charge in found.workers:
-            group.create_task(self._tend(charge))
-        for charge in found.orphans:
-            # Without its key nobody can use it; with its mark it is ours to end.
-            self._roster.add(charge)
-            group.create_task(self._tend(charge))
-            self._begin_stop(charge, _UNWANTED_GRACE_S)
+        for charge in found.ended:
+            self._take_in(charge)
+        for charge in (*found.running, *found.ended):
+            group.create_task(self._keeper.go_on(charge))
 
     async def _start(self, order: WantedWorker, owner: Owner) -> Charge | Refusal:
-        worker_id, spec = order.worker_id, order.spec
-        if not is_id(PREFIX_WORKER, worker_id):
+        if not is_id(PREFIX_WORKER, order.worker_id):
             return Refusal(Code.INVALID_REQUEST, "worker_id: not a worker id")
-        devices = await asyncio.to_thread(self._probe)
-        path = check_spec(spec, devices, usable_cpus()) or await asyncio.to_thread(
-            self._models.locate, spec.model
-        )
-        # From here on nothing is awaited until the worker has its place.
-        known = self._roster.settle(worker_id, order.generation, spec)
+        sight = await self._surveyor.look(order.spec)
+        # From here on nothing is awaited until the worker has its place and its memory.
+        known = self._roster.settle(order.worker_id, order.generation, order.spec)
         if known is not None:
             return known
-        if isinstance(path, Refusal):
-            return path
+        prepared = self._surveyor.plan(order.spec, sight, self._roster.promises())
+        if isinstance(prepared, Refusal):
+            return prepared
         if self._group is None:
             return _stopping()
-        place = self._roster.place(worker_id, spec, device_index(spec, devices))
+        place = self._roster.place(order.worker_id, order.spec, prepared.plan.index)
         if isinstance(place, Refusal):
             return place
-        record = self._record(order, owner, place)
-        charge = Charge(record, secrets.token_urlsafe(_KEY_BYTES))
-        self._roster.add(charge)
-        cores = next((device.cores for device in devices if device.cores), 1) or 1
-        self._group.create_task(self._live(charge, path, cores))
+        charge = Charge(self._record(order, owner, place), draw_key())
+        prepared.put_into(charge)
+        self._take_in(charge)
+        self._group.create_task(self._keeper.live(charge))
         return charge
+
+    def _take_in(self, charge: Charge) -> None:
+        for dropped in self._roster.add(charge):
+            self._ledger.remove(dropped.record.id)
 
     async def _start_wanted(self, wanted: WantedWorker) -> None:
         charge = await self._start(wanted, Owner.ORCHESTRATOR)
@@ -228,70 +228,40 @@ class Supervisor:
         charge.failure = Failure(refusal.code, refusal.message)
         charge.launched.set()
         charge.exited.set()
-        self._roster.add(charge)
+        self._take_in(charge)
         self._on_change()
 
     def _record(self, order: WantedWorker, owner: Owner, place: Place) -> WorkerRecord:
+        now_ms = self._clock.unix_ms()
         return WorkerRecord(
             id=order.worker_id,
             name=place.name,
             owner=owner,
             generation=order.generation,
             incarnation=place.incarnation,
+            order=order.spec,
             spec=order.spec,
             port=place.port,
-            started_at=rfc3339(self._clock.unix_ms()),
+            started_at=rfc3339(now_ms),
+            started_unix_ms=now_ms,
         )
-
-    async def _live(self, charge: Charge, model_path: Path, cores: int) -> None:
-        for _ in range(_PORT_TRIES):
-            self._on_change()
-            await process.launch(self._host, charge, model_path, cores)
-            self._on_change()
-            await self._tender.follow(charge)
-            # Another program may take the port between our test and the engine's bind.
-            port = self._roster.free_port()
-            lost_race = charge.failure is not None and charge.failure.code is Code.PORT_IN_USE
-            if charge.stopping or not lost_race or port is None:
-                break
-            charge.reset_for(port)
-        self._finish(charge)
-
-    async def _tend(self, charge: Charge) -> None:
-        await self._tender.follow(charge)
-        self._finish(charge)
-
-    def _finish(self, charge: Charge) -> None:
-        if not charge.stopping:
-            self._tender.close(charge)
 
     def _begin_stop(self, charge: Charge, grace_s: float) -> bool:
         if self._group is None:
             return False
-        if charge.stopping:
-            # A second, shorter order ends the patience of the first; TERM was sent already.
-            self._group.create_task(process.kill_after(self._host, charge, grace_s=grace_s))
-        else:
-            charge.stopping = True
-            if not charge.has_ended:
-                charge.status = WorkerStatus.DRAINING
-            self._group.create_task(self._end(charge, grace_s))
-            self._on_change()
+        charge.gone.clear()
+        self._group.create_task(self._stopper.stop(charge, grace_s))
         return True
-
-    async def _end(self, charge: Charge, grace_s: float) -> None:
-        await charge.launched.wait()
-        if await process.end_process(self._host, charge, grace_s=grace_s):
-            charge.status = WorkerStatus.STOPPED
-            self._ledger.remove(charge.record.id)
-            self._roster.remove(charge)
-        else:
-            charge.stopping = False
-            charge.status = WorkerStatus.FAILED
-            charge.failure = Failure(Code.TIMEOUT, "does not end, not even by KILL")
-        charge.gone.set()
-        self._on_change()
 
 
 def _stopping() -> Refusal:
     return Refusal(Code.DRAINING, "the pool is stopping")
+
+
+def _unclaimed(charge: Charge) -> Refusal:
+    pid, why = charge.record.pid, charge.failure.message if charge.failure else ""
+    return Refusal(
+        Code.CONFLICT,
+        f"{charge.record.name} (pid {pid}) is left alone: {why}; kill {pid} ends it",
+        {"pid": pid},
+    )

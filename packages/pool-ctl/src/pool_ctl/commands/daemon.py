@@ -8,6 +8,8 @@ from orchestrator_core.console.lazy_group import LazyGroup
 from orchestrator_core.console.options import output_options
 from orchestrator_core.console.programs import POOL_MANAGERD
 from orchestrator_core.console.render import Format, Output
+from pool_ctl.commands.draining import drain, resume
+from pool_ctl.commands.service import install_service
 from pool_ctl.settings import CliSettings
 
 __all__ = ["daemon", "logs", "start", "status", "stop"]
@@ -75,7 +77,7 @@ def stop(settings: CliSettings, *, workers: bool, grace_s: float, out: Output) -
         row: dict[str, object] = {}
     else:
         row = ending_row(daemons.stop(POOL_MANAGERD, grace_s=grace_s))
-    stopped = stop_workers(settings) if workers else 0
+    stopped = stop_workers(settings, out.say) if workers else 0
     left = count_workers(settings)
     if out.shape is not Format.TABLE:
         out.record({**row, "workers_stopped": stopped, "workers_left": left}, ENDING_COLUMNS)
@@ -124,7 +126,7 @@ def logs(settings: CliSettings, *, lines: int, follow: bool, out: Output) -> int
 
 daemon = LazyGroup(
     "daemon",
-    commands=[start, stop, status, logs],
+    commands=[start, stop, status, logs, drain, resume, install_service],
     help="Start, stop and watch pool-managerd on this host.\n\n"
     "pool-managerd watches over this host's devices and runs its workers.",
 )

@@ -1,68 +1,37 @@
-"""Makes the order for a worker from what a person typed, and waits until the worker is ready."""
+"""Starts a worker and waits until it is ready, telling a person how far it has come."""
 
 import contextlib
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Final
 
 import click
 
-from orchestrator_core.catalog.entries import spec_for
-from orchestrator_core.catalog.resolve import Catalog
-from orchestrator_core.clients.pool import PoolClient
 from orchestrator_core.console.endings import Pace
 from orchestrator_core.console.render import Output
-from orchestrator_core.contracts.pool import (
-    Backend,
-    DeviceReport,
-    WorkerReport,
-    WorkerSpec,
-    WorkerStatus,
-)
+from orchestrator_core.contracts.pool import SpawnRequest, WorkerReport, WorkerStatus
 from orchestrator_core.errors import Code, LlorchError, Refusal, error_for
+from pool_ctl.pools.port import PoolPort
 
-__all__ = ["make_spec", "pick_device", "progress", "wait_until_ready"]
+__all__ = ["congratulate", "progress", "start", "wait_until_ready"]
 
 _PACE: Final = Pace(step_s=0.1)
 _READY: Final = frozenset({WorkerStatus.READY, WorkerStatus.BUSY})
-_UNDER_WAY: Final = frozenset({WorkerStatus.STARTING, WorkerStatus.LOADING, WorkerStatus.UNCLAIMED})
+_UNDER_WAY: Final = frozenset({WorkerStatus.STARTING, WorkerStatus.LOADING})
+_ENDED: Final = frozenset({WorkerStatus.FAILED, WorkerStatus.PARKED})
 
 
-def make_spec(
-    model: str,
-    *,
-    backend: str,
-    gpu: int | None,
-    ctx: int | None,
-    parallel: int | None,
-    devices: Sequence[DeviceReport],
-) -> WorkerSpec:
-    """Resolve the model and the device; what was not typed comes from the catalogue."""
-    entry = Catalog.load().resolve(model)
-    if isinstance(entry, Refusal):
-        raise error_for(entry)
-    device_ids: tuple[str, ...] = ()
-    if gpu is not None:
-        device_ids = (pick_device(Backend(backend), gpu, devices),)
-    return spec_for(
-        entry, backend=Backend(backend), device_ids=device_ids, ctx=ctx, parallel=parallel
-    )
-
-
-def pick_device(backend: Backend, gpu: int, devices: Sequence[DeviceReport]) -> str:
-    """Find the lasting id of the GPU that has this index today."""
-    offering = [it for it in devices if it.kind == "gpu" and backend in it.backends]
-    for device in offering:
-        if device.index == gpu:
-            return device.id
-    there = ", ".join(f"{it.index} ({it.name})" for it in offering) or "none"
-    text = f"this host has no {backend.value} GPU {gpu}; there is: {there}"
-    raise error_for(Refusal(Code.BACKEND_UNAVAILABLE, text))
+def start(pool: PoolPort, order: SpawnRequest) -> WorkerReport:
+    """Start a worker; one that could not even be launched is an error."""
+    started = pool.spawn(order)
+    if started.status in _ENDED:
+        raise _failure(started)
+    return started
 
 
 def wait_until_ready(
-    pool: PoolClient,
+    pool: PoolPort,
     started: WorkerReport,
     shower: AbstractContextManager[Callable[[str], None]],
     *,
@@ -84,17 +53,18 @@ def wait_until_ready(
                 )
                 raise error_for(Refusal(Code.TIMEOUT, text))
             pace.pause(pace.step_s)
-            report = _look_up(pool, started)
+            report = _look(pool, report)
     if report.status not in _READY:
         raise _failure(report)
     return report
 
 
-def _look_up(pool: PoolClient, started: WorkerReport) -> WorkerReport:
-    for report in pool.workers().items:
-        if report.id == started.id:
-            return report
-    raise error_for(Refusal(Code.WORKER_LOST, f"{started.name} was stopped while it started"))
+def _look(pool: PoolPort, report: WorkerReport) -> WorkerReport:
+    seen = pool.look(report)
+    if seen is None:
+        text = f"{report.name} was stopped while it started"
+        raise error_for(Refusal(Code.WORKER_LOST, text))
+    return seen
 
 
 def _failure(report: WorkerReport) -> LlorchError:
@@ -108,13 +78,31 @@ def _failure(report: WorkerReport) -> LlorchError:
 
 
 @contextlib.contextmanager
-def progress(out: Output) -> Generator[Callable[[str], None], None, None]:
+def progress(out: Output) -> Generator[Callable[[str], None]]:
     """Show one moving line on a terminal, plain lines elsewhere, nothing when quiet."""
-    quiet = bool(click.get_current_context().params.get("quiet"))
-    if quiet or not sys.stderr.isatty():
+    if _is_set("quiet") or not sys.stderr.isatty():
         yield out.say
         return
     from rich.console import Console
 
-    with Console(stderr=True).status("") as status:
+    with Console(stderr=True, no_color=_is_set("no_color") or None).status("") as status:
         yield status.update
+
+
+def congratulate(out: Output, report: WorkerReport) -> None:
+    """Tell a person at a terminal that it has worked; a script reads it from the data."""
+    if _is_set("quiet") or not sys.stderr.isatty():
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    text = f"{report.name} is {report.status.value}"
+    console = Console(stderr=True)
+    if _is_set("no_color") or console.no_color or console.is_dumb_terminal:
+        out.say(text)
+    else:
+        console.print(Text(text, style="bold green"))
+
+
+def _is_set(option: str) -> bool:
+    return bool(click.get_current_context().params.get(option))

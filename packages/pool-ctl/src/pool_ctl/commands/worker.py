@@ -1,6 +1,6 @@
-"""llorch-pool worker: start, stop and list the workers of this host."""
+"""llorch-pool worker: start, stop, list and read the workers of this host."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,7 +10,10 @@ from orchestrator_core.console.render import Format, Output
 from pool_ctl.commands.views import SPAWN_COLUMNS, WORKER_COLUMNS, worker_row
 from pool_ctl.settings import CliSettings
 
-__all__ = ["list_workers", "spawn", "stop", "worker"]
+if TYPE_CHECKING:
+    from orchestrator_core.contracts.pool import WorkerReport
+
+__all__ = ["list_workers", "logs", "spawn", "stop", "worker"]
 
 _BACKENDS: Final = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 
@@ -18,25 +21,32 @@ _SPAWN_EPILOG: Final = """\b
 Examples:
   llorch-pool worker spawn cpu --model tiny-chat
   llorch-pool worker spawn cuda --model tiny-chat --gpu 1 --parallel 8
+  llorch-pool worker spawn cpu --model ./my-model.gguf --ctx 4096
   llorch-pool worker spawn cpu --model tiny-story --no-wait --format json
 """
 
 
 @click.command("spawn", epilog=_SPAWN_EPILOG)
 @click.argument("backend", type=click.Choice(_BACKENDS), metavar="BACKEND")
-@click.option("--model", required=True, metavar="M", help="Alias or id of a model.")
+@click.option("--model", required=True, metavar="M", help="Alias or id of a model, or a GGUF file.")
 @click.option("--gpu", type=click.IntRange(min=0), metavar="N", help="Index of the GPU to use.")
 @click.option(
     "--ctx",
     type=click.IntRange(64, 4_194_304),
     metavar="N",
-    help="Context of each slot in tokens; else what the catalogue says.",
+    help="Context of each slot in tokens; else what suits the model.",
 )
 @click.option(
     "--parallel",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Answers made at the same time; else what the catalogue says.",
+    help="Answers made at the same time; else what suits the model.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="CPU threads to compute with; else one for each core.",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is ready.")
 @click.option(
@@ -59,6 +69,7 @@ def spawn(
     gpu: int | None,
     ctx: int | None,
     parallel: int | None,
+    threads: int | None,
     wait: bool,
     timeout_s: float,
     url: str | None,
@@ -67,22 +78,38 @@ def spawn(
     """Start a worker on this host.
 
     BACKEND is where it computes: cpu, cuda, metal, rocm, vulkan or sycl. The worker is yours:
-    the scheduler uses it and never stops it.
+    the scheduler uses it and never stops it. It runs on when the command ends, with pool-managerd
+    and without it.
     """
     if backend == "cpu" and gpu is not None:
         raise click.UsageError("--gpu does not go with cpu")
-    from orchestrator_core.contracts.pool import SpawnRequest
-    from pool_ctl.commands.spawning import make_spec, progress, wait_until_ready
+    from orchestrator_core.contracts.pool import Backend, SpawnRequest
+    from pool_ctl.commands import spawning
+    from pool_ctl.commands.orders import Typed, make_spec
+    from pool_ctl.pools.choice import open_pool
 
-    with settings.pool(url) as pool:
-        devices = pool.devices() if gpu is not None else []
-        spec = make_spec(
-            model, backend=backend, gpu=gpu, ctx=ctx, parallel=parallel, devices=devices
-        )
-        started = pool.spawn(SpawnRequest(spec=spec))
+    typed = Typed(
+        model=model,
+        backend=Backend(backend),
+        gpu=gpu,
+        ctx=ctx,
+        parallel=parallel,
+        threads=threads,
+    )
+    with open_pool(settings, url, out.say) as pool:
+        spec = make_spec(typed, pool.devices() if gpu is not None else [])
+        started = spawning.start(pool, SpawnRequest(spec=spec))
         if wait:
-            started = wait_until_ready(pool, started, progress(out), timeout_s=timeout_s)
-    out.record(worker_row(started), SPAWN_COLUMNS)
+            try:
+                started = spawning.wait_until_ready(
+                    pool, started, spawning.progress(out), timeout_s=timeout_s
+                )
+            except KeyboardInterrupt:
+                stop_it = f"llorch-pool worker stop {started.name}"
+                out.say(f"{started.name} goes on starting; {stop_it} stops it")
+                raise
+    spawning.congratulate(out, started)
+    out.record({**worker_row(started), **_key_file(settings, started)}, SPAWN_COLUMNS)
 
 
 @click.command("stop", epilog="\b\nExample:\n  llorch-pool worker stop worker-cpu-0")
@@ -107,8 +134,9 @@ def stop(
     Returns when its process is gone.
     """
     from orchestrator_core.contracts.pool import StopRequest
+    from pool_ctl.pools.choice import open_pool
 
-    with settings.pool(url) as pool:
+    with open_pool(settings, url, out.say) as pool:
         stopped = pool.stop(worker_name, StopRequest(grace_s=grace_s))
     if out.shape is Format.TABLE:
         out.text(f"{stopped.name} ({stopped.id}) has stopped")
@@ -122,13 +150,63 @@ def stop(
 @click.pass_obj
 def list_workers(settings: CliSettings, *, url: str | None, out: Output) -> None:
     """List the workers of this host."""
-    with settings.pool(url) as pool:
-        items = pool.workers().items
+    from pool_ctl.pools.choice import open_pool
+
+    with open_pool(settings, url, out.say) as pool:
+        items = pool.workers()
     out.rows([worker_row(it) for it in items], WORKER_COLUMNS, empty="There are no workers.")
+
+
+@click.command(
+    "logs",
+    epilog="""\b
+Examples:
+  llorch-pool worker logs worker-cpu-0
+  llorch-pool worker logs worker-cpu-0 -n 20 --follow
+""",
+)
+@click.argument("worker_name", metavar="ID")
+@click.option(
+    "--lines",
+    "-n",
+    type=click.IntRange(0, 100_000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="How many lines from the end.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is added, until it ends.")
+@pool_url
+@output_options
+@click.pass_obj
+def logs(
+    settings: CliSettings,
+    *,
+    worker_name: str,
+    lines: int,
+    follow: bool,
+    url: str | None,
+    out: Output,
+) -> None:
+    """Show what a worker itself has written, by its id or its name.
+
+    A worker that has been cleared away is found by its id for a while.
+    """
+    from pool_ctl.pools.choice import open_pool
+
+    with open_pool(settings, url, out.say) as pool:
+        for line in pool.logs(worker_name, tail=lines, follow=follow):
+            out.text(line)
 
 
 worker = LazyGroup(
     "worker",
-    commands=[spawn, stop, list_workers],
-    help="Start, stop and list workers.\n\nA worker is one process that holds one model.",
+    commands=[spawn, stop, list_workers, logs],
+    help="Start, stop, list and read workers.\n\nA worker is one process that holds one model.",
 )
+
+
+def _key_file(settings: CliSettings, worker: "WorkerReport") -> dict[str, object]:
+    """Where the key of a worker lies that opens it, if it is a worker of this host."""
+    path = settings.layout.worker_records / f"{worker.id}.key"
+    return {"key_file": str(path)} if path.is_file() else {}

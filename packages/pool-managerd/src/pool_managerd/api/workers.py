@@ -11,6 +11,7 @@ from orchestrator_core.contracts.pool import (
 )
 from orchestrator_core.errors import Code, Refusal
 from pool_managerd.api.replies import refused, reply
+from pool_managerd.runtime.drain import refuse_start
 from pool_managerd.runtime.pool import Pool
 
 __all__ = ["WorkersApi"]
@@ -27,8 +28,15 @@ class WorkersApi:
         return reply(WorkerList(items=self._pool.worker_reports()))
 
     async def spawn(self, order: SpawnRequest) -> Response:
-        """Start a worker: one with an id is the orchestrator's, one without is a person's."""
+        """Start a worker: one with an id is the orchestrator's, one without is a person's.
+
+        A draining pool refuses the orchestrator's; a person's own still starts.
+        """
         owner = Owner.OPERATOR if order.worker_id is None else Owner.ORCHESTRATOR
+        if self._pool.drain.active and order.worker_id is not None:
+            refusal = refuse_start(order.worker_id, self._pool.workers.reports())
+            if refusal is not None:
+                return refused(refusal)
         return _answer(await self._pool.workers.spawn(order, owner), status=202)
 
     async def stop(self, worker: str, order: StopRequest | None = None) -> Response:

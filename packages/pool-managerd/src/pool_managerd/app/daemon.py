@@ -8,10 +8,8 @@ import os
 import random
 import signal
 import socket
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -21,28 +19,41 @@ from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clock import SystemClock
 from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD
 from orchestrator_core.contracts.pool import WorkerStatus
+from orchestrator_core.daemon.notify import Notifier, keep_alive, watchdog_interval_s
 from orchestrator_core.daemon.presence import Presence, url_of
 from orchestrator_core.daemon.program import Site
+from orchestrator_core.daemon.services import host_is_stopping
 from orchestrator_core.errors import Refusal, error_for
 from orchestrator_core.idgen import IdSource
-from orchestrator_core.platforms import runfiles, sockets
-from pool_core.catalog.builtin import BuiltinModels
-from pool_core.devices.inventory import probe_devices
+from orchestrator_core.platforms import runfiles
+from pool_core.catalog.host_models import HostModels
+from pool_core.devices.inventory import open_inventory
+from pool_core.externals.watch import Externals
+from pool_core.workers.installation import (
+    Installation,
+    find_worker_program,
+    open_supervisor,
+    pool_id_for,
+    read_or_draw_instance,
+    reserved_ports,
+)
 from pool_core.workers.supervisor import Supervisor
 from pool_managerd.api.guard import HostGuard
 from pool_managerd.app.http import create_app
 from pool_managerd.runtime.announcer import Announcer, Identity, NoLink, Target
 from pool_managerd.runtime.devices import DeviceWatch
-from pool_managerd.runtime.keyring import Keyring, read_or_create_key, read_or_draw_instance
+from pool_managerd.runtime.drain import DrainSwitch
+from pool_managerd.runtime.keyring import Keyring, read_or_create_key
 from pool_managerd.runtime.link import Pace
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.pool import ChangeDesk, Pool
+from pool_managerd.runtime.workforce import Workforce
 from pool_managerd.serving.server import EmbeddedServer
-from pool_managerd.settings import LOCAL, PoolSettings, find_worker_program, pool_id_for
+from pool_managerd.settings import LOCAL, PoolSettings
 
 __all__ = ["Daemon", "serve"]
 
-_ORCHESTRATOR_PORT: Final = 8080
+_KILL_MARGIN_S: Final = 15.0
 _ENDED: Final = frozenset({WorkerStatus.STOPPED, WorkerStatus.FAILED, WorkerStatus.PARKED})
 
 _log: Final = structlog.stdlib.get_logger()
@@ -60,21 +71,36 @@ class Daemon:
         self._site = site
         self._listener = listener
         self._url = url_of(listener)
+        self._notify = Notifier.from_env(site.env)
         self._presence = Presence(daemon=POOL_MANAGERD, layout=site.layout, platform=site.platform)
-        self._instance = read_or_draw_instance(site.layout.pool_folder / "instance")
+        self._instance = read_or_draw_instance(site.layout.pool_instance)
         metrics = PoolMetrics()
         keyring = Keyring(read_or_create_key(site.layout.pool_key))
         desk = ChangeDesk(metrics)
-        self._models = BuiltinModels()
+        self._models = HostModels()
+        self._inventory = open_inventory()
         self._ids = IdSource(SystemClock())
         self._identity = Identity(
-            pool_id_for(site.settings), self._url, site.version, _installed_engines()
+            pool_id_for(site.settings.pool_id), self._url, site.version, _installed_engines()
         )
-        self._workers = self._make_supervisor(desk)
-        self._devices = DeviceWatch(probe_devices, on_change=desk.devices_changed)
+        self._supervisor = self._make_supervisor(desk)
+        self._externals = Externals(
+            site.settings.external,
+            instance=self._instance,
+            clock=SystemClock(),
+            roll=random.random,
+            on_change=desk.workers_changed,
+        )
+        self._workers = Workforce(self._supervisor, self._externals)
+        self._devices = DeviceWatch(
+            self._inventory.look,
+            on_change=desk.devices_changed,
+            faults=self._inventory.faults,
+        )
+        self._drain = DrainSwitch(site.layout.pool_drain, desk.drain_changed)
         self._announcer = self._make_announcer(keyring, metrics)
-        desk.connect(self._workers, self._announcer)
-        pool = Pool(
+        desk.connect(self._workers, self._announcer, self._drain)
+        self._pool = Pool(
             identity=self._identity,
             instance=self._instance,
             stop_grace_s=site.settings.stop_grace_s,
@@ -83,17 +109,18 @@ class Daemon:
             models=self._models,
             announcer=self._announcer,
             metrics=metrics,
+            drain=self._drain,
         )
         metrics.watch(
-            pool.devices.reports, pool.workers.reports, lambda: self._announcer.view.connected
+            self._devices.reports, self._workers.reports, lambda: self._announcer.view.connected
         )
         hosts = HostGuard(
             listener.getsockname()[0], socket.gethostname(), site.settings.allowed_hosts
         )
-        self._server = EmbeddedServer(create_app(pool, keyring, hosts))
+        self._server = EmbeddedServer(create_app(self._pool, keyring, hosts))
 
     async def run(self) -> None:
-        """Serve until TERM or INT; the workers run on."""
+        """Serve until TERM or INT; the workers run on unless the host itself goes down."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._ask_to_stop, signum)
@@ -103,12 +130,15 @@ class Daemon:
                     tasks.create_task(self._workers.run()),
                     tasks.create_task(self._devices.run()),
                     tasks.create_task(self._announce()),
+                    tasks.create_task(self._reassure()),
                 ]
                 await self._server.serve(sockets=[self._listener])
+                await self._end_workers_with_host()
                 for task in background:
                     task.cancel()
         finally:
             self._presence.withdraw()
+            self._inventory.close()
         self._say_goodbye()
 
     async def _announce(self) -> None:
@@ -123,6 +153,7 @@ class Daemon:
             instance=self._instance,
             key_file=self._site.layout.pool_key,
         )
+        self._notify.ready(f"{self._living_workers()} workers")
         _log.info(
             "pool.started",
             pool_id=self._identity.pool_id,
@@ -133,22 +164,36 @@ class Daemon:
         )
         await self._announcer.run()
 
+    async def _reassure(self) -> None:
+        """Tell the service manager that the loop still turns."""
+        await keep_alive(self._notify, watchdog_interval_s(self._site.env, os.getpid()))
+
+    async def _end_workers_with_host(self) -> None:
+        """Let workers finish in time where everything is about to be killed."""
+        if await asyncio.to_thread(host_is_stopping, self._site.env):
+            grace_s = self._site.settings.stop_grace_s
+            self._notify.extend_timeout(grace_s + _KILL_MARGIN_S)
+            await self._supervisor.stop_all(grace_s)
+
     def _make_supervisor(self, desk: ChangeDesk) -> Supervisor:
         site = self._site
-        worker_program = find_worker_program(site.settings, Path(sys.executable))
+        worker_program = find_worker_program(site.settings.worker_program)
         if isinstance(worker_program, Refusal):
             raise error_for(worker_program)
-        return Supervisor(
-            folder=site.layout.pool_folder,
-            models=self._models,
+        own_port = int(self._listener.getsockname()[1])
+        here = Installation(
+            layout=site.layout,
             platform=site.platform,
-            clock=SystemClock(),
-            ids=self._ids,
-            instance=self._instance,
+            env=site.env,
             worker_program=worker_program,
-            host_env=site.env,
-            reserved_ports=_reserved_ports(site.env, self._listener),
+            reserved_ports=reserved_ports(site.layout, site.env, own=[own_port]),
+        )
+        return open_supervisor(
+            here,
+            models=self._models,
+            probe=self._inventory.look,
             on_change=desk.workers_changed,
+            ids=self._ids,
         )
 
     def _make_announcer(self, keyring: Keyring, metrics: PoolMetrics) -> Announcer | NoLink:
@@ -167,6 +212,7 @@ class Daemon:
             dial=AsyncOrchestratorClient,
             roll=random.random,
             count=metrics.count_beat,
+            drain=self._drain,
             # Looking for a run file costs nothing, so a neighbour is found again soon.
             pace=Pace(longest_s=5.0) if settings.orchestrator_url == LOCAL else Pace(),
         )
@@ -185,6 +231,8 @@ class Daemon:
 
     def _ask_to_stop(self, signum: int) -> None:
         _log.info("pool.stopping", signal=signal.Signals(signum).name)
+        self._pool.stopping.set()
+        self._notify.stopping()
         # A second signal does not wait for open answers.
         self._server.force_exit = self._server.should_exit
         self._server.should_exit = True
@@ -195,16 +243,7 @@ class Daemon:
         _log.info("pool.stopped", workers_left_running=workers, hint=hint)
 
     def _living_workers(self) -> int:
-        return sum(report.status not in _ENDED for report in self._workers.reports())
-
-
-def _reserved_ports(env: Mapping[str, str], listener: socket.socket) -> frozenset[int]:
-    """The ports of the suite's own daemons, which no worker may take."""
-    ports = {_ORCHESTRATOR_PORT, int(listener.getsockname()[1])}
-    configured = sockets.parse_bind(env.get("LLORCH_ORCHESTRATOR_BIND", ""))
-    if not isinstance(configured, Refusal):
-        ports.add(configured[1])
-    return frozenset(ports)
+        return sum(report.status not in _ENDED for report in self._supervisor.reports())
 
 
 def _installed_engines() -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from pool_managerd.api import faults
+from pool_managerd.api.drain import DrainApi
 from pool_managerd.api.edge import Edge
 from pool_managerd.api.guard import HostGuard, KeyGuard
 from pool_managerd.api.host import HostApi
+from pool_managerd.api.logs import LogsApi
 from pool_managerd.api.replies import refused
 from pool_managerd.api.workers import WorkersApi
 from pool_managerd.routes import ROUTES, Route, Scope
@@ -30,7 +32,7 @@ def create_app(pool: Pool, keyring: Keyring, hosts: HostGuard) -> ASGIApp:
 
 def handlers_for(pool: Pool) -> dict[str, Handler]:
     """Every handler by the key that the route table uses."""
-    host, workers = HostApi(pool), WorkersApi(pool)
+    host, workers, draining = HostApi(pool), WorkersApi(pool), DrainApi(pool)
     return {
         "health": host.health,
         "status": host.status,
@@ -39,6 +41,9 @@ def handlers_for(pool: Pool) -> dict[str, Handler]:
         "workers.list": workers.list_workers,
         "workers.spawn": workers.spawn,
         "workers.stop": workers.stop,
+        "workers.logs": LogsApi(pool).logs,
+        "drain": draining.drain,
+        "resume": draining.resume,
     }
 
 

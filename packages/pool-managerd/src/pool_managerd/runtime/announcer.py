@@ -14,9 +14,10 @@ from typing import Final
 import structlog
 from pydantic import SecretStr
 
-from orchestrator_core.contracts.pool import Heartbeat, PoolRegister
+from orchestrator_core.contracts.pool import Heartbeat, PoolRegister, WantedSet
 from orchestrator_core.errors import LlorchError
 from orchestrator_core.idgen import IdSource
+from pool_managerd.runtime.drain import Draining, only_running
 from pool_managerd.runtime.keyring import Keyring
 from pool_managerd.runtime.link import LinkState, Pace, Step, Verdict, advance, judge
 from pool_managerd.runtime.ports import Devices, Models, OrchestratorLink, Workers
@@ -85,6 +86,7 @@ class Announcer:
         roll: Callable[[], float],
         count: Callable[[str], None],
         pace: Pace,
+        drain: Draining,
     ) -> None:
         self._target = target
         self._identity = identity
@@ -97,6 +99,7 @@ class Announcer:
         self._roll = roll
         self._count = count
         self._pace = pace
+        self._drain = drain
         self._changed = asyncio.Event()
         self._link: OrchestratorLink | None = None
         self._url: str | None = None
@@ -173,12 +176,13 @@ class Announcer:
                 workers=self._workers.reports(),
                 models=self._models.reports(),
                 engines=list(self._identity.engines),
+                draining=self._drain.active,
             )
         )
         self._keyring.settle()
         self._interval_s = registered.heartbeat_interval_s
         self._workers.new_session()
-        self._workers.apply_wanted(registered.wanted)
+        self._obey(registered.wanted)
         return Verdict.ACCEPTED, ""
 
     async def _beat(self) -> tuple[Verdict, str]:
@@ -192,11 +196,17 @@ class Announcer:
                 seq=self._seq,
                 devices=self._devices.reports(),
                 workers=self._workers.reports(),
+                draining=self._drain.active,
             )
         )
         self._interval_s = reply.heartbeat_interval_s
-        self._workers.apply_wanted(reply.wanted)
+        self._obey(reply.wanted)
         return Verdict.ACCEPTED, ""
+
+    def _obey(self, wanted: WantedSet) -> None:
+        if self._drain.active:
+            wanted = only_running(wanted, self._workers.reports())
+        self._workers.apply_wanted(wanted)
 
     def _note(self, step: Step, verdict: Verdict, reason: str) -> None:
         self._connected = verdict is Verdict.ACCEPTED

@@ -1,13 +1,13 @@
 """Keeps the newest picture of the host's devices without ever blocking the loop.
 
-A probe can hang inside a driver. It therefore runs in a daemon thread of its own, one at a
-time: past the deadline the last picture stays, marked stale, until the thread comes back.
+The inventory looks in a daemon thread of its own, one look at a time. Its probes know their
+deadlines; should one hang all the same, the last picture stays, marked stale, until it is back.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -23,21 +23,27 @@ _log: Final = structlog.stdlib.get_logger()
 
 
 class DeviceWatch:
-    """Refreshes the device reports every few seconds."""
+    """Refreshes the device reports every few seconds.
+
+    The deadline is for probes that broke their own; a slow look is not cut short by it.
+    """
 
     def __init__(
         self,
         probe: Probe,
         *,
         on_change: Callable[[], None],
+        faults: Callable[[], Mapping[str, str]] = dict,
         every_s: float = 5.0,
-        deadline_s: float = 5.0,
+        deadline_s: float = 20.0,
     ) -> None:
         self._probe = probe
         self._on_change = on_change
+        self._ask_faults = faults
         self._every_s = every_s
         self._deadline_s = deadline_s
         self._reports: list[DeviceReport] = []
+        self._faults: dict[str, str] = {}
         self._running: asyncio.Future[list[DeviceReport]] | None = None
         self.probed = asyncio.Event()
 
@@ -62,7 +68,7 @@ class DeviceWatch:
             finished, self._running = self._running, None
             error = finished.exception()
             if error is None:
-                self._take(finished.result())
+                self._take(finished.result(), self._ask_faults())
             else:
                 self._keep_stale(f"{type(error).__name__}: {error}")
         self.probed.set()
@@ -76,26 +82,37 @@ class DeviceWatch:
         ).start()
         return future
 
-    def _take(self, reports: list[DeviceReport]) -> None:
-        changed = [_facts(device) for device in reports] != [
-            _facts(device) for device in self._reports
-        ]
+    def _take(self, reports: list[DeviceReport], faults: Mapping[str, str]) -> None:
+        for source, fault in faults.items():
+            if self._faults.get(source) != fault:
+                _log.warning("devices.fault", source=source, fault=fault)
+        self._faults = dict(faults)
+        changed = [_facts(it) for it in reports] != [_facts(it) for it in self._reports]
         self._reports = reports
         if changed:
-            _log.info("devices.changed", devices=[device.id for device in reports])
+            stale = [device.id for device in reports if device.stale]
+            _log.info("devices.changed", devices=[it.id for it in reports], stale=stale)
             self._on_change()
 
     def _keep_stale(self, reason: str) -> None:
-        if all(device.stale for device in self._reports) and self.probed.is_set():
-            return
-        _log.warning("devices.stale", reason=reason)
-        self._reports = [device.model_copy(update={"stale": True}) for device in self._reports]
-        self._on_change()
+        stale = {"stale": True, "fault": reason}
+        self._take([it.model_copy(update=stale) for it in self._reports], {"inventory": reason})
+
+
+# What moves all the time, and what it is replaced by before two pictures are compared: only what
+# a device is counts as a change, and whether its driver still speaks.
+_MOVING: Final[dict[str, object]] = {
+    "memory_free_bytes": 0,
+    "memory_used_bytes": None,
+    "utilization_percent": None,
+    "temperature_c": None,
+    "power_w": None,
+    "processes": (),
+}
 
 
 def _facts(device: DeviceReport) -> DeviceReport:
-    # Free memory moves all the time; only what a device is counts as a change.
-    return device.model_copy(update={"memory_free_bytes": 0})
+    return device.model_copy(update=_MOVING)
 
 
 def _run_probe(

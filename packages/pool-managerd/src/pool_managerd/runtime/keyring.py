@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator_core.platforms import files
 
-__all__ = ["Caller", "Keyring", "read_or_create_key", "read_or_draw_instance"]
+__all__ = ["Caller", "Keyring", "read_or_create_key"]
 
 _KEY_BYTES = 32
 
@@ -68,15 +68,3 @@ def read_or_create_key(path: Path) -> str:
     key = secrets.token_hex(_KEY_BYTES)
     files.write_atomically(path, f"{key}\n".encode(), mode=0o600)
     return key
-
-
-def read_or_draw_instance(path: Path) -> str:
-    """Read the id of this installation, which marks its workers over restarts, or draw it."""
-    try:
-        instance = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        instance = ""
-    if not instance:
-        instance = secrets.token_hex(8)
-        files.write_atomically(path, f"{instance}\n".encode())
-    return instance

@@ -7,13 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator_core.contracts.pool import DeviceReport, WorkerReport, WorkerStatus
+from orchestrator_core.contracts.pool import DeviceReport, Owner, WorkerReport, WorkerStatus
+from pool_managerd.runtime.device_gauges import device_gauges
 from pool_managerd.runtime.tally import Happening, WorkerEvent
 
 __all__ = ["PoolMetrics"]
 
 _START_OUTCOMES = {Happening.READY: "ready", Happening.START_FAILED: "failed"}
-_STOP_REASONS = {Happening.STOPPED: "stop", Happening.CRASHED: "crash"}
+_STOP_REASONS = ("stop", "evict", "drain", "crash")
 
 
 class PoolMetrics:
@@ -39,9 +40,14 @@ class PoolMetrics:
             ["outcome"],
             registry=self._registry,
         )
+        self._restarts = Counter(
+            "pool_mgr_worker_restarts",
+            "Processes that were started in the place of an ended one of the same worker.",
+            registry=self._registry,
+        )
         for outcome in _START_OUTCOMES.values():
             self._starts.labels(outcome)
-        for reason in _STOP_REASONS.values():
+        for reason in _STOP_REASONS:
             self._stops.labels(reason)
 
     def watch(
@@ -53,12 +59,14 @@ class PoolMetrics:
         """Say where the gauges are read from."""
         self._registry.register(_HostCollector(devices, workers, connected))
 
-    def count(self, event: WorkerEvent) -> None:
+    def count(self, event: WorkerEvent, *, is_draining: bool = False) -> None:
         """Count a worker's happening."""
         if outcome := _START_OUTCOMES.get(event.happening):
             self._starts.labels(outcome).inc()
-        if reason := _STOP_REASONS.get(event.happening):
+        if reason := _stop_reason(event, is_draining=is_draining):
             self._stops.labels(reason).inc()
+        if event.happening is Happening.STARTING and event.worker.incarnation > 1:
+            self._restarts.inc()
 
     def count_beat(self, outcome: str) -> None:
         """Count a word to the orchestrator."""
@@ -82,29 +90,28 @@ class _HostCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Read the gauges."""
-        devices = self._devices()
-        gpus = GaugeMetricFamily("pool_mgr_gpus_total", "GPUs of this host.")
-        gpus.add_metric([], sum(device.kind == "gpu" for device in devices))
-        total = GaugeMetricFamily(
-            "pool_mgr_device_memory_total_bytes", "Memory of a device.", labels=["device", "kind"]
-        )
-        free = GaugeMetricFamily(
-            "pool_mgr_device_memory_free_bytes",
-            "Free memory of a device.",
-            labels=["device", "kind"],
-        )
-        for device in devices:
-            total.add_metric([device.id, device.kind], device.memory_total_bytes)
-            free.add_metric([device.id, device.kind], device.memory_free_bytes)
+        devices, workers = self._devices(), self._workers()
         link = GaugeMetricFamily("pool_mgr_orchestrator_connected", "1 while a session lives.")
         link.add_metric([], float(self._connected()))
-        return [gpus, self._worker_gauge(), total, free, link]
+        return [_worker_gauge(workers), *device_gauges(devices, workers), link]
 
-    def _worker_gauge(self) -> Metric:
-        family = GaugeMetricFamily(
-            "pool_mgr_workers_total", "Workers of this host by status.", labels=["status"]
-        )
-        tally = Tally(worker.status for worker in self._workers())
-        for status in WorkerStatus:
-            family.add_metric([status.value], tally[status])
-        return family
+
+def _stop_reason(event: WorkerEvent, *, is_draining: bool) -> str | None:
+    if event.happening is Happening.CRASHED:
+        return "crash"
+    if event.happening is not Happening.STOPPED:
+        return None
+    if is_draining:
+        return "drain"
+    # The orchestrator takes its own workers back to make room; a person just stops one.
+    return "evict" if event.worker.owner is Owner.ORCHESTRATOR else "stop"
+
+
+def _worker_gauge(workers: Sequence[WorkerReport]) -> Metric:
+    tally = Tally(worker.status for worker in workers)
+    family = GaugeMetricFamily(
+        "pool_mgr_workers_total", "Workers of this host by status.", labels=["status"]
+    )
+    for status in WorkerStatus:
+        family.add_metric([status.value], tally[status])
+    return family

@@ -1,12 +1,14 @@
 """What this host is right now: the facts the API shows, and what happens when they change."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from orchestrator_core.contracts.pool import PoolStatusView, WorkerReport
 from pool_managerd.runtime.announcer import Announcer, Identity, NoLink
+from pool_managerd.runtime.drain import Draining, DrainSwitch
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.ports import Devices, Models, Workers
 from pool_managerd.runtime.tally import Happening, Picture, WorkerEvent, compare, pictures
@@ -28,6 +30,9 @@ class Pool:
     models: Models
     announcer: Announcer | NoLink
     metrics: PoolMetrics
+    drain: DrainSwitch
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the daemon begins to stop, so that open streams end by themselves."""
 
     def worker_reports(self) -> list[WorkerReport]:
         """All workers for eyes that must not see their keys."""
@@ -42,6 +47,7 @@ class Pool:
             session_id=link.session_id,
             orchestrator_url=link.url,
             orchestrator_connected=link.connected,
+            draining=self.drain.active,
             devices=self.devices.reports(),
             workers=self.worker_reports(),
             models=self.models.reports(),
@@ -56,13 +62,15 @@ class ChangeDesk:
 
     def __init__(self, metrics: PoolMetrics) -> None:
         self._metrics = metrics
+        self._drain: Draining | None = None
         self._workers: Workers | None = None
         self._announcer: Announcer | NoLink = NoLink()
         self._before: Picture = {}
         self._adopted = False
 
-    def connect(self, workers: Workers, announcer: Announcer | NoLink) -> None:
+    def connect(self, workers: Workers, announcer: Announcer | NoLink, drain: Draining) -> None:
         """Learn whom to ask and whom to tell."""
+        self._drain = drain
         self._workers = workers
         self._announcer = announcer
         self._before = pictures(workers.reports())
@@ -75,13 +83,19 @@ class ChangeDesk:
             # What is found at the start was started by an earlier daemon and counted there.
             events = compare(self._before, after) if self._adopted else []
             for event in events:
-                self._metrics.count(event)
+                self._metrics.count(
+                    event, is_draining=self._drain is not None and self._drain.active
+                )
                 _log_event(event)
             self._before = after
             self._adopted = self._workers.adopted.is_set()
         self._announcer.poke()
 
     def devices_changed(self) -> None:
+        """Pass the news on."""
+        self._announcer.poke()
+
+    def drain_changed(self) -> None:
         """Pass the news on."""
         self._announcer.poke()
 

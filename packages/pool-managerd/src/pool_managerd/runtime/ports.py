@@ -1,5 +1,6 @@
 """What the daemon needs from the parts it drives; pool_core and the clients fit these shapes."""
 
+from pathlib import Path
 from typing import Protocol
 
 from orchestrator_core.contracts.pool import (
@@ -61,6 +62,10 @@ class Workers(Protocol):
 
     def reports(self) -> list[WorkerReport]:
         """All workers, with their keys."""
+        ...
+
+    def log_path(self, worker: str) -> Path | None:
+        """The log of a worker by id or name, of an ended one by its id."""
         ...
 
 

@@ -5,12 +5,13 @@ interpreter while it does. The server is never deleted: with a request in flight
 freeze the process, so it lives until os._exit.
 """
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final, Protocol, cast
 
 from llorch_worker.settings import Settings
 
-__all__ = ["Engine", "EngineError", "busy", "start"]
+__all__ = ["Engine", "EngineError", "busy", "sees_gpu", "start"]
 
 _SPARE_HTTP_THREADS: Final = 6
 _LOG_ERRORS: Final = 1
@@ -66,6 +67,8 @@ class _Module(Protocol):
 
     llama_pooling_type: object
 
+    def get_device_info(self) -> list[dict[str, object]]: ...
+
     def CommonParams(self) -> _Params: ...  # noqa: N802 - the engine's name
 
     def Server(self, params: _Params) -> _Server: ...  # noqa: N802 - the engine's name
@@ -99,6 +102,10 @@ def busy(metrics: str) -> bool:
 def start(settings: Settings, keys: tuple[str, ...], threads: int) -> Engine:
     """Load the model and listen; raises ImportError or EngineError."""
     module = cast("_Module", import_module("xllamacpp"))
+    if settings.gpu_layers and not sees_gpu(module.get_device_info()):
+        raise EngineError(
+            "--n-gpu-layers: the engine sees no GPU, and the CPU is no stand-in for it"
+        )
     params = module.CommonParams()
     _fill(params, settings, keys, threads)
     if settings.pooling is not None:
@@ -108,6 +115,11 @@ def start(settings: Settings, keys: tuple[str, ...], threads: int) -> Engine:
         return Engine(module.Server(params))
     except RuntimeError as error:
         raise EngineError(str(error)) from error
+
+
+def sees_gpu(devices: Sequence[Mapping[str, object]]) -> bool:
+    """Tell from the engine's own list whether it can compute on a GPU, its own or a shared one."""
+    return any("GPU" in str(device.get("type")) for device in devices)
 
 
 def _fill(params: _Params, settings: Settings, keys: tuple[str, ...], threads: int) -> None:
@@ -127,7 +139,7 @@ def _fill(params: _Params, settings: Settings, keys: tuple[str, ...], threads: i
     params.cpuparams_batch.n_threads = threads
     # Every stream holds an HTTP thread; the rest answers health and metrics meanwhile.
     params.n_threads_http = settings.parallel + _SPARE_HTTP_THREADS
-    params.n_gpu_layers = 0
+    params.n_gpu_layers = settings.gpu_layers
     params.fit_params = False
     # The prompt cache in host memory may take 8 GiB by default and is not accounted for.
     params.cache_ram_mib = 0

@@ -3,12 +3,14 @@
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import psutil
 
-from llorch_worker.engine.header import HeaderError, ModelFacts, read_facts
 from llorch_worker.engine.limits import HostFacts
+from orchestrator_core.gguf.facts import ModelFacts, facts_of
+from orchestrator_core.gguf.header import FIRST_READ_BYTES, Damaged, More, parse_header
+from orchestrator_core.units import format_bytes
 
 __all__ = ["FileError", "default_threads", "read_host", "read_keys", "read_model"]
 
@@ -46,14 +48,33 @@ def _regular_file(path: Path, flag: str) -> os.stat_result:
 
 def read_model(path: Path) -> ModelFacts:
     """Read the header of the model file."""
-    _regular_file(path, "--model")
+    size = _regular_file(path, "--model").st_size
     try:
         with path.open("rb") as source:
-            return read_facts(source)
-    except HeaderError as error:
-        raise FileError(f"--model {path}: {error}") from error
+            facts = _read_facts(source, size)
     except OSError as error:
         raise FileError(f"--model {path}: {error.strerror}") from error
+    if isinstance(facts, Damaged):
+        raise FileError(f"--model {path}: {facts.reason}")
+    return facts
+
+
+def _read_facts(source: BinaryIO, size: int) -> ModelFacts | Damaged:
+    data = source.read(FIRST_READ_BYTES)
+    if not data:
+        return Damaged("the file is empty")
+    header = parse_header(data)
+    while isinstance(header, More):
+        added = source.read(max(header.needed_bytes - len(data), len(data)))
+        if not added:
+            return Damaged("the file ends inside its header: it is incomplete")
+        data += added
+        header = parse_header(data)
+    facts = header if isinstance(header, Damaged) else facts_of(header, file_bytes=size)
+    if isinstance(facts, ModelFacts) and size < facts.needed_file_bytes:
+        needed = format_bytes(facts.needed_file_bytes)
+        return Damaged(f"the file is incomplete: {format_bytes(size)} of {needed} are there")
+    return facts
 
 
 def read_keys(path: Path) -> tuple[str, ...]:

@@ -8,14 +8,15 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
-from llorch_worker.engine.header import ModelFacts
 from llorch_worker.settings import Settings
+from orchestrator_core.fit.estimate import estimate
+from orchestrator_core.gguf.facts import ModelFacts
 from orchestrator_core.units import format_bytes
 
 __all__ = ["HostFacts", "refuse", "refuse_keys", "refuse_model"]
 
 _MAX_SLOTS: Final = 256
-_MAX_BLOCKS: Final = 1024
+_MAX_LAYERS: Final = 9999
 _MIN_BATCH: Final = 32
 _MAX_BATCH: Final = 65_536
 _MAX_PING_S: Final = 3600
@@ -48,6 +49,7 @@ def refuse(settings: Settings, host: HostFacts) -> str | None:
             f"--ubatch-size {s.ubatch_size}: must be {_MIN_BATCH} up to the batch size",
         ),
         (threads_ok, f"--threads {s.threads}: must be 1 to {host.cpus}, the CPUs of this process"),
+        (0 <= s.gpu_layers <= _MAX_LAYERS, f"--n-gpu-layers {s.gpu_layers}: must be 0 to 9999"),
         (_is_name(s.alias), "--alias: must be 1 to 256 printable characters without spaces"),
         (
             1 <= s.sse_ping_interval_s <= _MAX_PING_S,
@@ -63,23 +65,28 @@ def refuse(settings: Settings, host: HostFacts) -> str | None:
 
 def refuse_model(settings: Settings, host: HostFacts, model: ModelFacts) -> str | None:
     """Name what of the model's header forbids a start with these settings, or None."""
-    if model.blocks is not None and not 1 <= model.blocks <= _MAX_BLOCKS:
-        return f"--model: the header claims {model.blocks} layers: the file is damaged"
     per_slot = settings.ctx_size // settings.parallel
     if model.trained_ctx and per_slot > model.trained_ctx:
         return (
             f"--ctx-size {settings.ctx_size}: {per_slot} tokens for each of {settings.parallel} "
             f"slots, but the model was trained for {model.trained_ctx}"
         )
-    if model.kv_bytes_per_token is None:
+    need = estimate(
+        model,
+        ctx=per_slot,
+        parallel=settings.parallel,
+        batch_size=settings.ubatch_size,
+        embeds=settings.embeddings,
+    )
+    # Who starts workers leaves a margin and knows the other ones; here only what is sure to fail
+    # is refused, because the engine would fill the host's memory and never say so.
+    if need.sure_bytes <= host.memory_available_bytes:
         return None
-    needed = model.kv_bytes_per_token * settings.ctx_size
-    if needed > host.memory_available_bytes:
-        return (
-            f"--ctx-size {settings.ctx_size}: its cache needs {format_bytes(needed)}, but only "
-            f"{format_bytes(host.memory_available_bytes)} of memory are available"
-        )
-    return None
+    return (
+        f"--ctx-size {settings.ctx_size}: the model needs {format_bytes(need.sure_bytes)}, of which "
+        f"its cache takes {format_bytes(need.kv_bytes)}, but only "
+        f"{format_bytes(host.memory_available_bytes)} of memory are available"
+    )
 
 
 def refuse_keys(keys: tuple[str, ...]) -> str | None:

@@ -1,4 +1,7 @@
-"""Checks the addresses and keys that a pool gives for itself and its workers; pure."""
+"""Checks the addresses and keys that a pool gives for itself and its workers; pure.
+
+A worker of a pool is on loopback; an external engine is where its operator says.
+"""
 
 import ipaddress
 import re
@@ -6,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from orchestrator_core.catalog.external import is_external, read_engine_address
 from orchestrator_core.contracts.pool import WorkerReport
 from orchestrator_core.errors import Code, Refusal
 
@@ -27,7 +31,8 @@ def refused_worker(workers: Iterable[WorkerReport]) -> Refusal | None:
     """Find a worker whose address or key no request may be sent with."""
     for number, worker in enumerate(workers):
         if worker.url is not None:
-            found = checked_address(worker.url, f"workers.{number}.url")
+            field = f"workers.{number}.url"
+            found = _checked(worker.url, field, external=is_external(worker.spec))
             if isinstance(found, Refusal):
                 return found
         if worker.key is not None and not _KEY.fullmatch(worker.key.get_secret_value()):
@@ -35,6 +40,15 @@ def refused_worker(workers: Iterable[WorkerReport]) -> Refusal | None:
             message = f"{field} holds characters that no key has"
             return Refusal(Code.INVALID_REQUEST, message, {"param": field})
     return None
+
+
+def _checked(url: str, field: str, *, external: bool) -> str | Refusal:
+    if not external:
+        return checked_address(url, field)
+    found = read_engine_address(url)
+    if isinstance(found, Refusal):
+        return Refusal(Code.INVALID_REQUEST, f"{field} {found.message}", {"param": field})
+    return found.url
 
 
 def _loopback(url: str) -> str | None:

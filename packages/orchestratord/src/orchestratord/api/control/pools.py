@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from orchestrator_core.catalog.external import is_external
 from orchestrator_core.contracts.control import Health, PoolList, PoolView
 from orchestrator_core.contracts.pool import (
     Heartbeat,
@@ -68,6 +69,7 @@ class PoolHandlers:
                 workers=tuple(body.workers),
                 models=tuple(body.models),
                 engines=tuple(body.engines),
+                draining=body.draining,
             )
         )
         return PoolRegistered(
@@ -98,6 +100,7 @@ class PoolHandlers:
                     session_id=session_id,
                     devices=tuple(body.devices),
                     workers=tuple(body.workers),
+                    draining=body.draining,
                 )
             )
         return HeartbeatReply(
@@ -132,6 +135,9 @@ class PoolHandlers:
             message = f"several pools have a worker {id}: say which by its id ({names})"
             raise RequestError(Refusal(Code.CONFLICT, message))
         (worker,) = workers
+        if worker.report is not None and is_external(worker.report.spec):
+            line = f"{worker.report.name} is run by somebody else: take it out of its pool.toml"
+            raise RequestError(Refusal(Code.CONFLICT, line, {"worker": worker.report.name}))
         self._loop.post(events.WorkerStopRequested(at=self._now(), worker_id=worker.worker_id))
         return Health(status="stopping")
 

@@ -1,47 +1,74 @@
-"""GET /v1/models: the catalogue's models that a host has, from memory."""
+"""GET /v1/models: the models that a host has or an external engine serves, from memory."""
+
+from collections.abc import Mapping
+
+import orjson
 
 from orchestrator_core.catalog.entries import CatalogEntry
 from orchestrator_core.catalog.resolve import Catalog
-from orchestrator_core.contracts.openai import ModelCard, ModelCards
+from orchestrator_core.contracts.openai import ModelCard
 from orchestrator_core.errors import Code, Refusal
 from orchestratord.api.request import Request
 from orchestratord.runtime.loop import Loop
+from orchestratord.runtime.workerbook import WorkerBook
 
 __all__ = ["ModelHandlers"]
+
+_Card = Mapping[str, object]
 
 
 class ModelHandlers:
     """The two model routes."""
 
-    def __init__(self, *, catalog: Catalog, loop: Loop, started_at_ms: int) -> None:
+    def __init__(
+        self, *, catalog: Catalog, book: WorkerBook, loop: Loop, started_at_ms: int
+    ) -> None:
         self._catalog = catalog
+        self._book = book
         self._loop = loop
         self._created_s = started_at_ms // 1000
 
     async def show_all(self, request: Request) -> None:
         """Send all models."""
-        cards = [self._card(entry) for entry in self._catalog.entries if self._is_here(entry)]
-        await request.reply(200, ModelCards(data=cards).model_dump_json().encode())
+        here = [entry for entry in self._catalog.entries if self._is_here(entry)]
+        cards = [self._card(entry) for entry in here]
+        listed = {entry.id for entry in here}
+        external = self._book.external_models
+        cards += [self._short_card(name) for name in sorted(external) if name not in listed]
+        await request.reply(200, orjson.dumps({"object": "list", "data": cards}))
 
     async def show(self, request: Request) -> None:
         """Send one model."""
-        entry = self._catalog.resolve(request.params["id"])
-        if isinstance(entry, Refusal):
-            await request.refuse(entry)
+        name, external = request.params["id"], self._book.external_models
+        entry = self._catalog.find(name)
+        if entry is None and name in external:
+            await request.reply(200, orjson.dumps(self._short_card(name)))
             return
-        if not self._is_here(entry):
-            message = f"{entry.id} is on no host: run `llorch-pool models download {entry.id}`"
+        found = entry or self._catalog.resolve(name, external)
+        if isinstance(found, Refusal):
+            await request.refuse(found)
+            return
+        if not self._is_here(found):
+            message = f"{found.id} is on no host: run `llorch-pool models download {found.id}`"
             await request.refuse(Refusal(Code.MODEL_NOT_PULLED, message))
             return
-        await request.reply(200, self._card(entry).model_dump_json().encode())
+        await request.reply(200, orjson.dumps(self._card(found)))
 
     def _is_here(self, entry: CatalogEntry) -> bool:
-        return entry.file.source == "builtin" or self._loop.machine.hosts_model(entry.id)
+        if entry.file.source == "builtin" or entry.id in self._book.external_models:
+            return True
+        return self._loop.machine.hosts_model(entry.id)
 
-    def _card(self, entry: CatalogEntry) -> ModelCard:
-        return ModelCard(
+    def _card(self, entry: CatalogEntry) -> _Card:
+        card = ModelCard(
             id=entry.id,
             created=self._created_s,
             context_length=entry.ctx,
             max_model_len=entry.ctx,
+        )
+        return card.model_dump(mode="json")
+
+    def _short_card(self, name: str) -> _Card:
+        return ModelCard(id=name, created=self._created_s).model_dump(
+            mode="json", exclude_none=True
         )

@@ -79,8 +79,8 @@ class ChatFold:
         """Take an event that brings a choice's text and nothing else."""
         self._choices.setdefault(index, _Choice()).content.append(text)
 
-    def result(self, frame: Frame, usage: Json, timings: Json | None = None) -> Json:
-        """Make the whole completion."""
+    def result(self, frame: Frame, usage: Json | None, timings: Json | None = None) -> Json:
+        """Make the whole completion; usage is None when the engine has not counted."""
         choices = self._choices or {0: _Choice()}
         body: dict[str, object] = {
             "id": frame.call_id,

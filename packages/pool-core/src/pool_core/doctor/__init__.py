@@ -1,0 +1,1 @@
+"""What is wrong with this host, and what helps: facts are read, then judged by pure functions."""

@@ -1,0 +1,190 @@
+"""The pool of this host: each act goes to its daemon, or is ours where no daemon runs.
+
+A daemon may start or end at any moment. An act that nobody took is tried again with whoever speaks
+for the pool then; an order that broke off half-way is not, because it may have been carried out.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from orchestrator_core.clients.pool import PoolClient
+from orchestrator_core.console.endings import Pace
+from orchestrator_core.console.endpoints import key_for
+from orchestrator_core.contracts.control import Health, RunFile
+from orchestrator_core.contracts.pool import (
+    DeviceReport,
+    PoolStatusView,
+    SpawnRequest,
+    StopRequest,
+    WorkerReport,
+)
+from orchestrator_core.errors import Code, LlorchError
+from pool_ctl.pools.direct import DirectPool
+from pool_ctl.pools.faults import broke, broken_off, silent, was_refused
+from pool_ctl.pools.gate import Gate
+from pool_ctl.pools.port import PoolPort
+from pool_ctl.pools.remote import HttpPool
+from pool_ctl.settings import CliSettings
+
+__all__ = ["LocalPool"]
+
+T = TypeVar("T")
+
+_ANSWER_TIMEOUT_S: Final = 2.0
+
+
+class LocalPool:
+    """Chooses anew for each act who carries it out."""
+
+    def __init__(
+        self,
+        settings: CliSettings,
+        say: Callable[[str], None],
+        pace: Pace | None = None,
+        direct: DirectPool | None = None,
+    ) -> None:
+        self._settings = settings
+        self._pace = pace or Pace()
+        self._gate = Gate(settings, say, self._pace)
+        self._direct = direct or DirectPool(settings, say, self._pace)
+        self._known: tuple[RunFile, PoolClient] | None = None
+        self._answered_at: str | None = None
+
+    @property
+    def daemon_url(self) -> str | None:
+        """Where the daemon listens that gave the last answer; None when we found it ourselves."""
+        return self._answered_at
+
+    def status(self) -> PoolStatusView:
+        """The pool at a glance."""
+        return self._act(lambda pool: pool.status())
+
+    def devices(self) -> list[DeviceReport]:
+        """What the host computes with."""
+        return self._look(lambda pool: pool.devices())
+
+    def workers(self) -> list[WorkerReport]:
+        """All workers."""
+        return self._act(lambda pool: pool.workers())
+
+    def spawn(self, order: SpawnRequest) -> WorkerReport:
+        """Start a worker."""
+        return self._act(lambda pool: pool.spawn(order), order="start a worker")
+
+    def look(self, started: WorkerReport) -> WorkerReport | None:
+        """The newest word about a starting worker; takes the lock only when there is news."""
+        seen = self._look(lambda pool: pool.look(started))
+        if seen is not None:
+            return seen
+        return self._act(
+            lambda pool: (
+                pool.settle(started) if isinstance(pool, DirectPool) else pool.look(started)
+            )
+        )
+
+    def stop(self, worker: str, order: StopRequest) -> WorkerReport:
+        """Stop a worker."""
+        return self._act(lambda pool: pool.stop(worker, order), order=f"stop {worker}")
+
+    def stop_all(self, grace_s: float) -> int:
+        """Stop every worker, also those whose daemon is gone; tells how many were ended."""
+
+        def stop_each(pool: PoolPort) -> int:
+            if isinstance(pool, DirectPool):
+                return pool.stop_all(grace_s)
+            living = pool.workers()
+            for report in living:
+                pool.stop(report.id, StopRequest(grace_s=grace_s))
+            return len(living)
+
+        return self._act(stop_each, order="stop every worker")
+
+    def logs(self, worker: str, *, tail: int, follow: bool) -> Iterator[str]:
+        """What a worker has written; its file lies here, whoever speaks for the pool."""
+        if self._direct.log_path(worker) is not None:
+            return self._direct.logs(worker, tail=tail, follow=follow)
+        return self._look(lambda pool: pool.logs(worker, tail=tail, follow=follow))
+
+    def close(self) -> None:
+        """Close the connection to the daemon."""
+        if self._known is not None:
+            self._known[1].close()
+            self._known = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _act(self, ask: Callable[[PoolPort], T], *, order: str | None = None) -> T:
+        """Carry an act out, holding the lock if it is ours; an order names what it changes."""
+        return self._carry_out(self._gate.act, ask, order)
+
+    def _look(self, ask: Callable[[PoolPort], T]) -> T:
+        """Look around without the lock."""
+        return self._carry_out(lambda: contextlib.nullcontext(self._gate.daemon()), ask, None)
+
+    def _carry_out(
+        self,
+        enter: Callable[[], AbstractContextManager[RunFile | None]],
+        ask: Callable[[PoolPort], T],
+        order: str | None,
+    ) -> T:
+        deadline_s: float | None = None
+        while True:
+            with enter() as run:
+                self._answered_at = run.url if run else None
+                if run is None:
+                    return ask(self._direct)
+                try:
+                    return self._ask_daemon(run, ask, order)
+                except _GoneError as gone:
+                    now_s = self._pace.monotonic_s()
+                    deadline_s = now_s + _ANSWER_TIMEOUT_S if deadline_s is None else deadline_s
+                    if now_s >= deadline_s:
+                        raise gone.shown from gone
+            self._pace.pause(self._pace.step_s)
+
+    def _ask_daemon(self, run: RunFile, ask: Callable[[PoolPort], T], order: str | None) -> T:
+        client = self._client(run)
+        try:
+            # A daemon that hangs must not make every command hang.
+            client.call("GET", "/health", Health, timeout_s=_ANSWER_TIMEOUT_S)
+        except LlorchError as error:
+            shown = silent(run, error)
+            raise (_GoneError(shown) if error.code is Code.UNREACHABLE else shown) from error
+        try:
+            return ask(HttpPool(client))
+        except LlorchError as error:
+            if not broke(error):
+                raise
+            if was_refused(error) or (order is None and error.code is Code.UNREACHABLE):
+                raise _GoneError(silent(run, error)) from error
+            raise (
+                silent(run, error) if order is None else broken_off(run, error, order)
+            ) from error
+
+    def _client(self, run: RunFile) -> PoolClient:
+        if self._known is None or self._known[0] != run:
+            self.close()
+            layout = self._settings.layout
+            key = key_for(run.url, env=self._settings.env, key_file=layout.pool_key)
+            self._known = (run, PoolClient(run.url, key))
+        return self._known[1]
+
+
+class _GoneError(Exception):
+    """The daemon is not there any more and has done nothing: somebody else speaks for the pool."""
+
+    def __init__(self, shown: LlorchError) -> None:
+        super().__init__(str(shown))
+        self.shown = shown
