@@ -1,0 +1,151 @@
+"""Repeats fault drills (--reps N), and acts of violence against the processes of one home."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from support.home import Home
+from support.waiting import until_sync
+from support.worker_process import deltas
+
+__all__ = ["FrozenStream", "frozen_in_mid_stream", "is_alive", "kill", "listed", "sleeper", "spawn"]
+
+_FREEZE_TRIES = 40
+_LONG = "Count to one hundred"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a drill be repeated."""
+    parser.addoption("--reps", type=int, default=1, help="how often each fault drill is repeated")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for its repetition is run as often as was asked for."""
+    if "repetition" in metafunc.fixturenames:
+        reps = metafunc.config.getoption("--reps")
+        metafunc.parametrize("repetition", range(1, reps + 1))
+
+
+def spawn(home: Home, model: str = "tiny-chat") -> dict[str, object]:
+    """A ready worker, as `llorch-pool` prints it."""
+    words = ("worker", "spawn", "cpu", "--model", model, "--threads", "1", "--format", "json")
+    worker = home.pool(*words).must().json()
+    assert isinstance(worker, dict)
+    return worker
+
+
+def listed(home: Home) -> dict[str, dict[str, object]]:
+    """What the running daemon says of its workers, by id; asked directly, because it is timed."""
+    key = (home.state / "pool" / "pool.key").read_text("utf-8").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"{home.pool_url}/workers", headers=headers, timeout=10, trust_env=False)
+    return {item["id"]: item for item in answer.json()["items"]}
+
+
+def is_alive(pid: object) -> bool:
+    """True for a process that runs or is frozen, false for a zombie."""
+    assert isinstance(pid, int)
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def kill(pid: object) -> None:
+    """End a process as a power cut would, and wait until it is gone."""
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGKILL)
+    until_sync(lambda: not is_alive(pid), what=f"the end of process {pid}")
+
+
+@contextlib.contextmanager
+def sleeper(**env: str) -> Iterator[psutil.Process]:
+    """An innocent process that leads a session of its own and must still live at the end."""
+    argv = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(
+        argv, env={"PATH": os.environ["PATH"], **env}, start_new_session=True
+    ) as process:
+        try:
+            yield psutil.Process(process.pid)
+            assert process.poll() is None, "the innocent process was ended"
+        finally:
+            process.kill()
+
+
+class FrozenStream:
+    """A client that reads a worker's answer, and the worker stopped in the middle of it."""
+
+    def __init__(self, worker: dict[str, object], key: str) -> None:
+        self._worker = psutil.Process(int(str(worker["pid"])))
+        self._url = f"http://127.0.0.1:{worker['port']}/v1/chat/completions"
+        self._key = key
+        self._pieces: list[str] = []
+        self._begun = threading.Event()
+        self._fault: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def freeze(self) -> bool:
+        """Ask, and stop the worker at its first words; False when it was faster than us."""
+        self._reader.start()
+        assert self._begun.wait(30), "no answer began"
+        self._worker.suspend()
+        until_sync(
+            lambda: self._worker.status() == psutil.STATUS_STOPPED, what="the worker to be frozen"
+        )
+        self._reader.join(0.3)
+        return self._reader.is_alive()
+
+    def thaw(self) -> str:
+        """Let the worker go on and return the whole answer, unbroken."""
+        self._worker.resume()
+        self._reader.join(60)
+        assert not self._reader.is_alive(), "the stream did not end"
+        assert not self._fault, self._fault
+        return "".join(self._pieces)
+
+    def _read(self) -> None:
+        body = {
+            "messages": [{"role": "user", "content": _LONG}],
+            "temperature": 0,
+            "max_tokens": 700,
+            "stream": True,
+        }
+        headers = {"Authorization": f"Bearer {self._key}"}
+        try:
+            with httpx.stream(
+                "POST", self._url, json=body, headers=headers, timeout=120, trust_env=False
+            ) as answer:
+                for piece in deltas(answer.iter_lines()):
+                    self._pieces.append(piece)
+                    self._begun.set()
+        except httpx.HTTPError as error:
+            self._fault.append(f"{type(error).__name__}: {error}")
+            self._begun.set()
+
+
+def frozen_in_mid_stream(home: Home, worker: dict[str, object]) -> FrozenStream:
+    """Freeze a worker in the middle of a long answer; it is fast, so it may take a few tries."""
+    key = (home.state / "pool" / "workers" / f"{worker['id']}.key").read_text("utf-8").strip()
+    for _ in range(_FREEZE_TRIES):
+        stream = FrozenStream(worker, key)
+        if stream.freeze():
+            return stream
+        stream.thaw()
+    raise AssertionError(f"the answer was over before the worker was frozen, {_FREEZE_TRIES} times")
+
+
+def forge_record(home: Home, worker_id: str, **changes: object) -> Path:
+    """Rewrite what the ledger says of a worker."""
+    path = home.state / "pool" / "workers" / f"{worker_id}.json"
+    record = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(record | changes), "utf-8")
+    return path
