@@ -1,11 +1,15 @@
 """Repeats fault drills (--reps N), and acts of violence against the processes of one home."""
 
+import array
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +94,7 @@ class FrozenStream:
         self._key = key
         self._pieces: list[str] = []
         self._begun = threading.Event()
+        self._socket: socket.socket | None = None
         self._fault: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
 
@@ -101,8 +106,25 @@ class FrozenStream:
         until_sync(
             lambda: self._worker.status() == psutil.STATUS_STOPPED, what="the worker to be frozen"
         )
-        self._reader.join(0.3)
+        # What had left the worker before it stopped is taken in first.
+        until_sync(lambda: not self._reader.is_alive() or self._is_dry(), what="a dry socket")
         return self._reader.is_alive()
+
+    @property
+    def text(self) -> str:
+        """What the client has read so far."""
+        return "".join(self._pieces)
+
+    def _is_dry(self) -> bool:
+        if self._socket is None:
+            return False
+        waiting = array.array("i", [0])
+        try:
+            fcntl.ioctl(self._socket, termios.FIONREAD, waiting)
+        except OSError:
+            # The reader closed it: then it has ended, or is about to.
+            return False
+        return waiting[0] == 0
 
     def thaw(self) -> str:
         """Let the worker go on and return the whole answer, unbroken."""
@@ -110,7 +132,7 @@ class FrozenStream:
         self._reader.join(60)
         assert not self._reader.is_alive(), "the stream did not end"
         assert not self._fault, self._fault
-        return "".join(self._pieces)
+        return self.text
 
     def _read(self) -> None:
         body = {
@@ -124,6 +146,7 @@ class FrozenStream:
             with httpx.stream(
                 "POST", self._url, json=body, headers=headers, timeout=120, trust_env=False
             ) as answer:
+                self._socket = answer.extensions["network_stream"].get_extra_info("socket")
                 for piece in deltas(answer.iter_lines()):
                     self._pieces.append(piece)
                     self._begun.set()
@@ -132,12 +155,12 @@ class FrozenStream:
             self._begun.set()
 
 
-def frozen_in_mid_stream(home: Home, worker: dict[str, object]) -> FrozenStream:
+def frozen_in_mid_stream(home: Home, worker: dict[str, object], whole: str) -> FrozenStream:
     """Freeze a worker in the middle of a long answer; it is fast, so it may take a few tries."""
     key = (home.state / "pool" / "workers" / f"{worker['id']}.key").read_text("utf-8").strip()
     for _ in range(_FREEZE_TRIES):
         stream = FrozenStream(worker, key)
-        if stream.freeze():
+        if stream.freeze() and len(stream.text) < len(whole):
             return stream
         stream.thaw()
     raise AssertionError(f"the answer was over before the worker was frozen, {_FREEZE_TRIES} times")
