@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from orchestrator_core.platforms.select import current
-from pool_core.workers.ports import choose_port
+from pool_core.workers.ports import choose_port, is_free
 from support.answers import chat_answers
 from support.faults import (
     forge_record,
@@ -106,7 +106,9 @@ def test_a_killed_worker_is_seen_at_once_and_comes_back_in_its_place(home: Home)
     assert "it comes back in" in str(failed["error_message"])
     again = becomes(home, first["id"], status="ready", incarnation=2)
     assert again["pid"] != first["pid"]
-    assert (again["name"], again["port"]) == (first["name"], first["port"])
+    assert again["name"] == first["name"]
+    # The kernel may keep the port of a killed process for a minute; else the worker has its own.
+    assert again["port"] == first["port"] or not is_free(int(str(first["port"])))
     assert isinstance(again["memory_bytes"], int)
     assert {process.pid for process in home.workers()} == {again["pid"], second["pid"]}
     for worker in (again, second):

@@ -1,12 +1,13 @@
 """A scripted engine and an orchestrator that knows it, for the tests that need no more."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestratord.store.sqlite import SqliteStore, StoreOptions
 from support.fake_engine import FakeEngine
+from support.openai_server import OpenAiServer
 from support.orchestrator import Orchestrator, ready_worker, running_orchestrator
 
 
@@ -30,3 +31,10 @@ async def site(tmp_path: Path, engine: FakeEngine) -> AsyncIterator[Orchestrator
             assert (await site.client.get("/readyz")).status_code in (200, 503)
     finally:
         await store.close()
+
+
+@pytest.fixture
+def server() -> Iterator[OpenAiServer]:
+    """A server that somebody else runs."""
+    with OpenAiServer() as server:
+        yield server

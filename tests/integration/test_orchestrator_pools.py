@@ -41,6 +41,15 @@ async def test_a_pool_registers_beats_and_is_shown_without_its_keys(site: Orches
         assert "control" not in reply.text
 
 
+async def test_a_word_that_no_answer_could_repeat_is_refused(site: Orchestrator) -> None:
+    body = site.registration([ready_worker(8001)], session_id=site.ids.session())
+    body["workers"][0]["error_message"] = "half a character: \ud800"
+    headers = {"authorization": f"Bearer {site.pool_key}", "content-type": "application/json"}
+    reply = await site.client.post("/v2/pools/register", content=json.dumps(body), headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "INVALID_REQUEST")
+    assert (await site.client.get("/v2/workers")).json()["items"] == []
+
+
 async def test_a_beat_of_an_old_or_unknown_session_is_sent_away(site: Orchestrator) -> None:
     unknown = await site.as_pool("/v2/pools/home/heartbeat", site.beat_body(seq=1))
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (409, "STALE_SESSION")

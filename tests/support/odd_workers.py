@@ -100,6 +100,13 @@ def metrics():
     STEPS.write_text(str(steps + 1))
     return f"llamacpp:requests_processing 1\\nllamacpp:n_decode_total {steps}\\n"
 """,
+    # Has a process of its own that knows nothing of its parent's end, and hears no TERM.
+    "parent": """
+import subprocess
+deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
+child = subprocess.Popen([sys.executable, "-c", deaf])
+STEPS.write_text(str(child.pid))
+""",
     # Ends in the same way right after every start that follows its first one.
     "frail": """
 if STEPS.exists():

@@ -100,7 +100,7 @@ class StillPlatform:
         """Nothing here ever ends."""
         raise AssertionError(f"nobody may watch {identity} or call {callback}")
 
-    def port_holder(self, port: int) -> PortHolder | None:
+    def port_holder(self, port: int, *, likely: int | None = None) -> PortHolder | None:
         """Nobody listens."""
         assert port > 0
 

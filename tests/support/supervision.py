@@ -23,6 +23,7 @@ from orchestrator_core.contracts.pool import (
 )
 from orchestrator_core.errors import Refusal
 from orchestrator_core.idgen import IdSource
+from orchestrator_core.platforms.port import Platform
 from orchestrator_core.platforms.select import current
 from pool_core.catalog.host_models import HostModels
 from pool_core.devices.cpu import CpuProbe
@@ -116,6 +117,7 @@ async def crew(
     restarts: bool = False,
     reserved_ports: frozenset[int] = frozenset(),
     leave_workers: bool = False,
+    platform: Platform | None = None,
 ) -> AsyncIterator[Crew]:
     """Run a supervisor; its workers are stopped with it unless they are to be left."""
     clock = SystemClock()
@@ -123,7 +125,7 @@ async def crew(
         lambda on_change: Supervisor(
             folder=folder,
             models=models or HostModels(),
-            platform=current(),
+            platform=platform or current(),
             clock=clock,
             ids=IdSource(clock),
             instance="supervision-test",

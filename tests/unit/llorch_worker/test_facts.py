@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from llorch_worker.engine.facts import FileError, read_model
+from llorch_worker.engine.facts import FileError, read_keys, read_model
 from orchestrator_core.gguf.facts import ModelFacts
 from support.gguf_files import write_gguf
 from support.worker_process import MODELS
@@ -67,3 +67,30 @@ def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     os.mkfifo(path)
     assert "not a regular file" in why_not(path)
+
+
+def test_an_empty_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.gguf"
+    path.touch()
+
+    def opened(where: Path, mode: str) -> None:
+        raise AssertionError(f"{where} was opened for {mode}")
+
+    monkeypatch.setattr(Path, "open", opened)
+    assert "the file is empty" in why_not(path)
+
+
+def test_a_key_file_longer_than_it_says_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("k" * 65_537, "utf-8")
+    path.chmod(0o600)
+
+    def told(where: Path) -> os.stat_result:
+        assert where == path
+        return os.stat_result((0o100600, *(0,) * 9))
+
+    monkeypatch.setattr(Path, "stat", told)
+    with pytest.raises(FileError, match="too large"):
+        read_keys(path)

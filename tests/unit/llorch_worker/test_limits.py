@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,8 @@ def test_sound_settings_pass() -> None:
         ({"ubatch_size": 0}, "--ubatch-size"),
         ({"ubatch_size": 512}, "--ubatch-size"),
         ({"ctx_size": 0}, "--ctx-size"),
+        ({"model": Path("/models/\udcff.gguf")}, "--model"),
+        ({"model": Path("/models/a\x1b[2J.gguf")}, "--model"),
         ({"ctx_size": 3, "parallel": 4}, "--ctx-size"),
         ({"port": -1}, "--port"),
         ({"port": 65_536}, "--port"),
@@ -89,3 +92,18 @@ def test_weak_keys_are_refused(keys: tuple[str, ...]) -> None:
 
 def test_good_keys_pass() -> None:
     assert refuse_keys(("x" * 16, "y" * 43)) is None
+
+
+def test_a_context_that_engines_count_wrongly_is_refused_whatever_the_model_says() -> None:
+    endless = replace(MODEL, trained_ctx=None, kv_heads=(0,) * 4)
+    large = replace(HOST, memory_available_bytes=10**15)
+    assert refuse_model(settings(ctx_size=2**24), large, endless) is None
+    for ctx_size in (2**24 + 1, 10**12):
+        reason = refuse_model(settings(ctx_size=ctx_size), large, endless)
+        assert reason == f"--ctx-size {ctx_size}: at most 16777216 tokens in all slots"
+
+
+def test_what_a_gpu_holds_is_not_compared_with_the_hosts_memory() -> None:
+    large = replace(MODEL, weights_bytes=10**12)
+    assert refuse_model(settings(gpu_layers=999), HOST, large) is None
+    assert refuse_model(settings(), HOST, large) is not None

@@ -234,3 +234,10 @@ def test_no_flipped_header_makes_facts_fail(data: st.DataObject) -> None:
     header = parse_header(bytes(changed))
     if isinstance(header, Header):
         assert isinstance(facts_of(header, file_bytes=276_320), ModelFacts | Damaged)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, -1])
+def test_an_epsilon_that_aborts_the_engine_is_damage(value: float) -> None:
+    found = judged({"llama.attention.layer_norm_rms_epsilon": value})
+    assert isinstance(found, Damaged)
+    assert "as llama.attention.layer_norm_rms_epsilon: it is damaged" in found.reason

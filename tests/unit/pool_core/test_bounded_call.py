@@ -41,3 +41,17 @@ def test_a_call_that_hangs_is_left_alone_until_it_comes_back() -> None:
             return False
 
     until_sync(answered, what="a fresh answer instead of the late one")
+
+
+def test_a_thread_that_could_not_be_started_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start new thread {thread.name}")
+
+    call = BoundedCall(lambda: 7, 10)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            call.ask()
+    assert call.ask() == 7

@@ -155,6 +155,13 @@ CASES: list[tuple[HostFacts, Severity, str, str, str]] = [
         "virtual machine",
     ),
     (with_folder(is_writable=False), Severity.ERROR, "pool folder", "cannot be written", "chown"),
+    (
+        with_folder(obstacle=Path("/srv/me/state"), is_writable=False),
+        Severity.ERROR,
+        "pool folder",
+        "/srv/me/state is in the way",
+        "mv /srv/me/state /srv/me/state.old",
+    ),
     (with_folder(mode=0o755), Severity.WARNING, "pool folder", "mode 755", "chmod 700"),
     (with_folder(free_bytes=MIB), Severity.ERROR, "pool folder", "1 MiB are free", "free some"),
     (with_folder(free_bytes=500 * MIB), Severity.WARNING, "pool folder", "500 MiB", "free some"),

@@ -142,6 +142,35 @@ def test_left_over_files_open_keys_and_crashes_are_found(layout: Layout) -> None
     assert next(folder.mode for folder in found.folders if folder.name == "pool") is not None
 
 
+def test_links_that_lead_nowhere_cost_no_other_finding(layout: Layout) -> None:
+    layout.worker_records.mkdir(parents=True)
+    layout.log_folder.mkdir(parents=True)
+    (layout.worker_records / "wrk_a.key").symlink_to("/nonexistent")
+    (layout.log_folder / "llorch-pool-crash.log").symlink_to("/nonexistent")
+    found = host_reading.storage(layout, Path("/"))
+    assert (found.open_secrets, found.crash_logs) == ((), ())
+    assert len(found.folders) == 4
+
+
+@pytest.mark.parametrize("what", ["file", "link to nowhere", "link to itself"])
+def test_what_lies_where_a_folder_belongs_is_named(
+    layout: Layout, env: dict[str, str], what: str
+) -> None:
+    layout.state.parent.mkdir(parents=True)
+    match what:
+        case "file":
+            layout.state.write_text("x")
+        case "link to itself":
+            layout.state.symlink_to(layout.state)
+        case _:
+            layout.state.symlink_to("/nonexistent")
+    facts = examine(patient(layout, env))
+    assert facts.storage is not None
+    obstacles = {folder.name: folder.obstacle for folder in facts.storage.folders}
+    assert obstacles == {"state": layout.state, "pool": layout.state, "models": None, "cache": None}
+    assert what == "link to itself" or facts.unread == {}
+
+
 def test_device_files_that_others_may_open_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,3 +153,16 @@ def test_a_child_that_cannot_be_killed_is_left_behind_without_a_word(
     gc.collect()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+def test_a_killed_child_is_reaped_without_another_question() -> None:
+    with helper(ECHO) as asked:
+        asked.ask("one")
+        pid = pid_of(asked)
+        asked.stop()
+
+        def is_reaped() -> bool:
+            asked.reap()
+            return not psutil.pid_exists(pid)
+
+        until_sync(is_reaped, what="no zombie")

@@ -259,3 +259,32 @@ def test_the_cache_forgets_what_was_not_asked_for_the_longest() -> None:
     cache.put(keys[2], ModelFacts("c"))
     assert cache.get(keys[1]) is None
     assert cache.get(keys[0]) is not None
+
+
+def test_every_part_of_a_split_model_must_lie_beside_the_first(tmp_path: Path) -> None:
+    split = {"split.count": 3, "split.no": 0}
+    first = write_gguf(tmp_path / "m-00001-of-00003.gguf", values=split)
+    second, third = (tmp_path / f"m-0000{number}-of-00003.gguf" for number in (2, 3))
+    second.touch()
+    models = HostModels()
+    for _ in range(2):
+        answer = models.locate(by_path(first))
+        assert isinstance(answer, Refusal)
+        assert answer.code is Code.MODEL_INCOMPATIBLE
+        assert "part 3 of 3 is not beside it" in answer.message
+    third.touch()
+    assert located(models.locate(by_path(first))).facts.split_count == 3
+    second.unlink()
+    answer = models.locate(by_path(first))
+    assert isinstance(answer, Refusal)
+    assert "part 2 of 3" in answer.message
+
+
+def test_a_split_model_under_another_name_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "renamed.gguf", values={"split.count": 2, "split.no": 0})
+    assert "must end with -00001-of-00002.gguf" in refused(path).message
+
+
+def test_a_name_that_no_system_can_spell_is_not_there() -> None:
+    answer = refused(Path("/tmp/\ud800.gguf"))
+    assert answer.code is Code.MODEL_NOT_FOUND

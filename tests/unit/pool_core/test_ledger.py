@@ -1,10 +1,13 @@
+import errno
+import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from orchestrator_core.platforms.port import ProcessIdentity
-from pool_core.workers.ledger import Ledger
+from pool_core.workers.ledger import Ledger, Loaded
 from support.pool_builders import record, worker_id
 
 
@@ -55,6 +58,55 @@ def test_an_unreadable_record_is_set_aside(ledger: Ledger, text: str) -> None:
     assert [known.id for known in loaded.records] == [worker_id(1)]
     assert [path.name for path in loaded.set_aside] == [f"{worker_id(2)}.unreadable"]
     assert ledger.load().set_aside == []
+
+
+def test_a_worker_that_an_earlier_version_started_is_known(ledger: Ledger) -> None:
+    known = record(1, pid=7, start_time=8, boot_id="b")
+    facts = known.model_dump(mode="json", exclude={"order", "started_unix_ms", "needed_bytes"})
+    ledger.key_path(known.id).with_suffix(".json").write_text(json.dumps(facts))
+    ledger.write_key(known.id, "secret")
+    assert ledger.load().records == [known]
+    assert ledger.read_key(known.id) == "secret"
+
+
+def test_a_record_that_cannot_be_read_now_is_kept_with_its_key(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = record(1)
+    ledger.write(known)
+    ledger.write_key(known.id, "secret")
+
+    def full(_path: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", full)
+        assert ledger.load() == Loaded([], [])
+    assert ledger.load().records == [known]
+    assert ledger.read_key(known.id) == "secret"
+
+
+def test_a_record_that_makes_no_sense_leaves_its_key_to_a_person(ledger: Ledger) -> None:
+    ledger.write_key(worker_id(2), "secret")
+    ledger.key_path(worker_id(2)).with_suffix(".json").write_text("{")
+    ledger.load()
+    assert ledger.read_key(worker_id(2)) == "secret"
+
+
+def test_a_disk_that_lets_go_of_nothing_stops_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.write(record(1))
+    ledger.key_path(worker_id(2)).with_suffix(".json").write_text("{")
+    ledger.write_key(worker_id(3), "orphan")
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", broken)
+    monkeypatch.setattr(Path, "replace", broken)
+    ledger.remove(worker_id(1))
+    assert [known.id for known in ledger.load().records] == [worker_id(1)]
 
 
 def test_a_record_under_another_workers_name_is_set_aside(ledger: Ledger) -> None:

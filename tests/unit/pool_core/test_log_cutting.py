@@ -236,6 +236,24 @@ async def test_every_log_of_a_folder_is_looked_after(tmp_path: Path) -> None:
     assert all(log.stat().st_blocks * 512 < 9 * MIB for log in logs)
 
 
+async def test_a_daemon_that_never_rests_keeps_few_logs_of_the_ended_too(tmp_path: Path) -> None:
+    for age in range(9):
+        write_log(tmp_path, f"wrk_{age}", "worker-cpu-0", age)
+    rounds = asyncio.Event()
+
+    async def wait(_seconds: float) -> None:
+        rounds.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(
+            keep_logs_small(tmp_path, lambda worker: worker == "wrk_8", wait=wait)
+        )
+        await rounds.wait()
+        keeping.cancel()
+    assert stems(tmp_path) == ["wrk_0", "wrk_1", "wrk_2", "wrk_3", "wrk_4", "wrk_8"]
+
+
 def test_the_first_line_of_a_log_tells_whose_it_is(tmp_path: Path) -> None:
     log = tmp_path / "wrk_a.log"
     for incarnation in (1, 2):
@@ -252,6 +270,10 @@ def test_a_log_without_its_first_line_is_nobodys(tmp_path: Path, content: bytes)
     log.write_bytes(content)
     assert worker_name_of(log) is None
     assert worker_name_of(tmp_path / "none.log") is None
+
+
+def stems(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.iterdir())
 
 
 def write_log(folder: Path, worker_id: str, name: str | None, age: int) -> None:

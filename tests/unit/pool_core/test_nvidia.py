@@ -321,8 +321,37 @@ def test_a_slow_first_answer_is_waited_for_without_blocking(
 def test_a_huge_answer_is_bounded(gpus: StubGpus, probe: NvidiaProbe) -> None:
     gpus["gpu0.flood"] = 200_000
     first, second = seen(probe)
-    assert len(first.processes) == 512
+    assert len(first.processes) == 256
     assert second.processes == ()
+
+
+def test_a_card_that_is_plugged_in_later_is_asked_for_by_a_new_helper(
+    gpus: StubGpus, root: Path, probe: NvidiaProbe
+) -> None:
+    driven = root / "sys/bus/pci/drivers/nvidia"
+    (driven / "0000:01:00.0").mkdir(parents=True)
+    seen(probe)
+    first = probe.helper_pid
+    probe.look()
+    assert probe.helper_pid == first
+    (driven / "0000:05:00.0").mkdir()
+    seen(probe)
+    second = probe.helper_pid
+    assert second not in (first, None)
+    seen(probe)
+    assert probe.helper_pid == second
+
+
+def test_a_helper_that_is_not_needed_any_more_leaves_no_zombie(
+    gpus: StubGpus, probe: NvidiaProbe
+) -> None:
+    def helpers() -> list[psutil.Process]:
+        probe.look()
+        return psutil.Process().children()
+
+    gpus["init"] = DRIVER_NOT_LOADED
+    assert answered(probe) == Sighting()
+    until_sync(lambda: not helpers(), what="the end of the helper, zombie included")
 
 
 def test_a_helper_that_was_killed_from_outside_is_replaced_after_a_pause(

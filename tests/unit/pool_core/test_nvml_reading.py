@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator_core.contracts.pool import Backend, DeviceProcess, DeviceReport
+from pool_core.devices.merge import merge
 from pool_core.devices.nvml_answer import Answer, parse
 from pool_core.devices.nvml_reading import Condition, Host, Reading, read, sysfs_address
 
@@ -263,3 +266,70 @@ def test_a_driver_that_talks_too_much_is_cut_short() -> None:
     assert reading.fault is not None
     assert len(reading.fault) < 300
     assert "\n" not in reading.fault
+
+
+@pytest.mark.parametrize(
+    ("told", "total", "free", "used"),
+    [
+        ({"total": 10, "free": 11, "used": -1}, 10, 10, 0),
+        ({"total": 10, "free": -5, "used": 2**64 - 1}, 10, 0, 10),
+        ({"total": 2**64 - 1, "free": 5, "used": 5}, 1 << 50, 5, 5),
+    ],
+)
+def test_amounts_that_cannot_be_true_are_cut(
+    told: dict[str, int], total: int, free: int, used: int
+) -> None:
+    device = only(look(card(memory=told)))
+    amounts = (device.memory_total_bytes, device.memory_free_bytes, device.memory_used_bytes)
+    assert amounts == (total, free, used)
+
+
+@pytest.mark.parametrize("value", [-1, 101, 2**32 - 1, pytest.param(10**400, id="absurd")])
+def test_readings_that_cannot_be_true_are_left_out(value: int) -> None:
+    odd = {"utilization": value, "temperature_c": value * 2, "power_mw": value * 10**6}
+    device = only(look(card(**odd, power_limit_mw=-1)))
+    assert (device.utilization_percent, device.temperature_c) == (None, None)
+    assert (device.power_w, device.power_limit_w) == (None, None)
+
+
+def test_of_many_processes_the_largest_are_named() -> None:
+    many = [[pid, pid * MIB if pid < 1000 else None] for pid in range(1, 1301)]
+    processes = only(look(card(processes=many))).processes
+    assert len(processes) == 256
+    assert [it.pid for it in processes] == list(range(744, 1000))
+
+
+NUMBERS = st.none() | st.integers() | st.sampled_from([2**32 - 1, 2**64 - 1, 10**400])
+AMOUNTS = st.none() | st.fixed_dictionaries({it: st.integers() for it in ("total", "free", "used")})
+PART = {
+    "index": st.integers(0, 3),
+    "uuid": st.none() | st.sampled_from(["GPU-a", "GPU-b", ""]),
+    "bus_id": st.none() | st.sampled_from(["00000000:0A:00.0", "zz", ":"]),
+    "memory": AMOUNTS,
+    "memory_error": st.none() | st.fixed_dictionaries({"code": st.integers()}),
+    "utilization": NUMBERS,
+    "temperature_c": NUMBERS,
+    "power_mw": NUMBERS,
+    "power_limit_mw": NUMBERS,
+    "processes": st.lists(st.tuples(st.integers(-5, 2**40), NUMBERS), max_size=3),
+    "error": st.none() | st.just(LOST),
+}
+CARD = st.fixed_dictionaries(
+    {**PART, "parts": st.none() | st.lists(st.fixed_dictionaries(PART), max_size=2)}
+)
+
+
+@given(st.lists(CARD, max_size=4), st.lists(CARD, max_size=4))
+def test_whatever_a_driver_says_no_report_is_impossible(
+    first: list[dict[str, Any]], second: list[dict[str, Any]]
+) -> None:
+    before = look(*first).devices
+    devices = merge([look(*second, last=before).devices])
+    assert len({it.id for it in devices}) == len(devices)
+    for device in devices:
+        assert 0 <= device.memory_free_bytes <= device.memory_total_bytes
+        assert 0 <= (device.memory_used_bytes or 0) <= device.memory_total_bytes
+        assert 0 <= (device.utilization_percent or 0) <= 100
+        assert (device.temperature_c or 0) >= 0
+        assert (device.power_w or 0) >= 0
+        assert (device.power_limit_w or 0) >= 0

@@ -290,3 +290,22 @@ def test_a_stub_of_two_cards_without_a_build_is_refused_by_name() -> None:
     refusal = refused(plan(spec(backend=Backend.CUDA), TINY, picture))
     assert refusal.code is Code.BACKEND_UNAVAILABLE
     assert refusal.message.startswith("no engine build for cuda is installed on this host")
+
+
+def test_the_cores_of_a_gpu_do_not_count_as_threads() -> None:
+    devices = (
+        cpu(id="APPLE-1", kind="gpu", backends=[Backend.METAL], unified_memory=True, cores=2),
+        cpu(cores=4, features=FLAGS),
+    )
+    assert accepted(plan(spec(ctx=512), TINY, host(devices=devices, cpus=8))).threads == 4
+
+
+def test_the_last_byte_decides() -> None:
+    order = spec(ctx=512, parallel=1)
+    needed = accepted(plan(order, TINY, host())).needed_bytes["cpu"]
+    exactly = accepted(plan(order, TINY, host(free_bytes=needed)))
+    assert exactly.needed_bytes == {"cpu": needed}
+    less = refused(plan(order, TINY, host(free_bytes=needed - 1)))
+    assert less.code is Code.NO_CAPACITY
+    smaller = host(free_bytes=needed - 1, total_bytes=needed - 1)
+    assert refused(plan(order, TINY, smaller)).code is Code.WORKER_REFUSED

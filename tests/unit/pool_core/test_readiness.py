@@ -70,6 +70,12 @@ async def test_a_worker_that_does_not_know_our_key_is_a_stranger() -> None:
     assert result == Readiness(Stage.STRANGER, "answers 401 to our own key")
 
 
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_worker_in_trouble_is_no_stranger(status: int) -> None:
+    result = await ask(but("/v1/models", httpx.Response(status)))
+    assert result == Readiness(Stage.SILENT, f"answers {status} for now")
+
+
 async def test_a_worker_that_was_ready_is_not_asked_for_an_answer() -> None:
     busy = but("/v1/completions", httpx.Response(500))
     assert await ask(busy, was_ready=True) == Readiness(Stage.READY)

@@ -1,6 +1,6 @@
 import pytest
 
-from pool_core.workers.restart import Again, End, Park, after_end
+from pool_core.workers.restart import KEPT_ENDS, Again, End, Park, after_end
 
 MINUTE_MS = 60_000
 
@@ -51,6 +51,22 @@ def test_the_same_end_twice_right_after_the_start_parks_a_worker() -> None:
 def test_two_fast_ends_of_different_kinds_may_be_chance() -> None:
     fast = [end(0, lived_s=0.3), end(0.1, lived_s=0.4, reason="an abort")]
     assert isinstance(after_end(fast, dice=0.5), Again)
+
+
+def test_what_the_host_refuses_is_tried_for_ever_at_growing_distances() -> None:
+    refused = [
+        End(at_unix_ms=n * 1000, lived_s=0.0, reason="no memory", refused=True) for n in range(40)
+    ]
+    assert rest_s(*refused[:2]) == 2.0
+    assert rest_s(*refused[:KEPT_ENDS]) == 300.0
+    assert rest_s(*refused) == 300.0
+
+
+def test_a_refused_start_neither_hides_nor_makes_an_end() -> None:
+    refused = End(at_unix_ms=0, lived_s=0.0, reason="a memory fault", refused=True)
+    fast = end(0.1, lived_s=0.3)
+    assert isinstance(after_end([refused, fast], dice=0.5), Again)
+    assert isinstance(after_end([fast, refused, fast], dice=0.5), Park)
 
 
 def test_says_what_it_decided() -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.errors import Code, Refusal
 from pool_core.workers.charge import Charge
@@ -71,6 +73,28 @@ def test_a_failed_worker_starts_again_as_the_next_incarnation() -> None:
     assert workers.place(ONE, spec(), 0) == Place("worker-cpu-0", 8002, 2)
 
 
+@pytest.mark.parametrize("state", ["resting", "stopping"])
+def test_an_ended_worker_that_somebody_still_cares_for_is_not_started_a_second_time(
+    state: str,
+) -> None:
+    failed = charge(1)
+    failed.status = WorkerStatus.FAILED
+    if state == "resting":
+        failed.resting = True
+        assert roster(failed).settle(ONE, 2, spec()) is failed
+    else:
+        failed.stop_asked.set()
+        assert code(roster(failed).settle(ONE, 2, spec())) is Code.CONFLICT
+
+
+def test_a_worker_lets_go_only_of_its_own_place() -> None:
+    old, new = charge(1), charge(1, generation=2)
+    workers = roster(old, new)
+    assert not workers.remove(old)
+    assert workers.find(ONE) is new
+    assert workers.remove(new)
+
+
 def test_a_stopped_worker_is_not_started_by_a_late_order() -> None:
     known = charge(1)
     workers = roster(known)
@@ -87,6 +111,9 @@ def test_only_the_newest_failures_are_kept() -> None:
         failed = charge(number)
         failed.status = WorkerStatus.FAILED
         workers.add(failed)
+    assert len(list(workers)) == 31
+    dropped = workers.drop_oldest_failures()
+    assert [known.record.id for known in dropped] == [worker_id(number) for number in range(10)]
     kept = [known.record.id for known in workers]
     assert kept == [worker_id(500), *(worker_id(number) for number in range(10, 30))]
 
@@ -99,6 +126,7 @@ def test_a_worker_that_rests_before_its_next_start_is_not_dropped() -> None:
         failed = charge(number)
         failed.status = WorkerStatus.FAILED
         workers.add(failed)
+    workers.drop_oldest_failures()
     assert workers.find(worker_id(400)) is resting
 
 

@@ -1,15 +1,23 @@
 """What a stop waits for; the stops of real processes stand in tests/e2e."""
 
+import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestrator_core.contracts.pool import DeviceProcess, DeviceReport, WorkerStatus
+from orchestrator_core.errors import Code, HostError, Refusal
+from orchestrator_core.platforms.port import ProcessIdentity
+from pool_core.workers import process
 from pool_core.workers.charge import Charge
 from pool_core.workers.ledger import Ledger
 from pool_core.workers.process import Host
 from pool_core.workers.roster import Roster
 from pool_core.workers.stopping import Stopper
 from support.pool_builders import StillPlatform, charge, cpu, gpu, worker_id
+from support.waiting import until
 
 GIB = 1 << 30
 PID = 4711
@@ -73,6 +81,55 @@ async def test_a_card_that_never_lets_go_does_not_hold_a_stop_for_ever(tmp_path:
     await stop(tmp_path, worker, card.look)
     assert card.looks == 61
     assert worker.status is WorkerStatus.STOPPED
+
+
+async def test_impatience_counts_also_while_the_worker_is_only_being_started(
+    tmp_path: Path,
+) -> None:
+    worker = charge(1)
+    us = ProcessIdentity(PID, 1, "boot")
+
+    class Obedient(StillPlatform):
+        def signal_session(self, identity: ProcessIdentity, signum: int) -> bool:
+            worker.exited.set()
+            return super().signal_session(identity, signum)
+
+    ledger, roster, platform = Ledger(tmp_path), Roster(frozenset()), Obedient({PID: us})
+    roster.add(worker)
+    host = Host(platform, ledger, Path("/bin/llorch-worker"), "instance", {})
+    stopper = Stopper(host, roster, list, lambda: None)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as stops:
+        stops.create_task(stopper.stop(worker, 3600.0))
+        stops.create_task(stopper.stop(worker, 0.0))
+        await until(lambda: worker.stopping, what="the order to stop")
+        worker.identity = us
+        worker.launched.set()
+    assert (PID, signal.SIGKILL) in platform.signalled
+    assert worker.status is WorkerStatus.STOPPED
+
+
+async def test_a_host_that_lets_nobody_signal_leaves_a_worker_that_does_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_KILL_WAIT_S", 0.01)
+    worker = charge(1)
+    worker.identity = ProcessIdentity(PID, 1, "boot")
+    worker.status = WorkerStatus.READY
+    worker.launched.set()
+
+    class Full(StillPlatform):
+        def signal_if_same(self, identity: ProcessIdentity, signum: int) -> bool:
+            raise HostError(Refusal(Code.INTERNAL, f"no descriptor for {identity} and {signum}"))
+
+        signal_session = signal_if_same
+
+    roster = Roster(frozenset())
+    roster.add(worker)
+    host = Host(Full(), Ledger(tmp_path), Path("/bin/llorch-worker"), "instance", {})
+    await Stopper(host, roster, list, lambda: None).stop(worker, 0.01)
+    assert worker.status is WorkerStatus.FAILED
+    assert worker.gone.is_set()
+    assert roster.find(worker_id(1)) is worker
 
 
 async def test_the_memory_of_the_host_needs_no_look(tmp_path: Path) -> None:

@@ -181,3 +181,23 @@ def test_devices_in_one_main_memory_share_its_promises() -> None:
     assert machine.promised_bytes(APPLE) == 3 * GIB
     assert machine.left_bytes(card) == card.memory_free_bytes - 1
     assert host(main, reserved_bytes={"cpu": 9 * GIB}).left_bytes(main) == 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "vendor", "fault"),
+    [
+        (
+            Backend.ROCM,
+            "amd",
+            "no access to /dev/kfd: add this user to the groups render and video",
+        ),
+        (Backend.METAL, "apple", "this Python is an Intel build that runs under Rosetta"),
+    ],
+)
+def test_a_card_that_offers_nothing_says_why(backend: Backend, vendor: str, fault: str) -> None:
+    card = cpu(id="GPU-7", kind="gpu", name="Card", backends=[], vendor=vendor, fault=fault)
+    other = cpu(id="GPU-8", kind="gpu", backends=[], vendor="nvidia", fault="another's")
+    machine = host(other, card, cpu(), system="darwin" if vendor == "apple" else "linux")
+    code, message = refused(choose_devices(spec(backend=backend), machine))
+    assert code is Code.BACKEND_UNAVAILABLE
+    assert message == f"GPU-7 (Card) cannot be used now: {fault}"

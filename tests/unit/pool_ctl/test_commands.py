@@ -17,6 +17,7 @@ from orchestrator_core.contracts.pool import (
     WorkerReport,
     WorkerStatus,
 )
+from pool_ctl.commands import leftovers
 from pool_ctl.main import cli
 from pool_ctl.pools import choice
 from support.pool_fakes import SPEC, WORKER_ID, FakeDevices, make_worker
@@ -278,11 +279,37 @@ def test_a_failed_worker_is_listed_with_its_error(invoke: Invoke, pool: FakePool
     assert "it ended 5 times within 10 minutes" in table
 
 
+def test_an_engine_of_somebody_else_has_no_starts_to_count(invoke: Invoke, pool: FakePool) -> None:
+    spec = SPEC.model_copy(update={"engine": "openai"})
+    pool.items = [make_worker(status=WorkerStatus.READY, spec=spec, incarnation=1_795_277_632)]
+    assert "1795277632" not in invoke("worker", "list").stdout
+    (row,) = json.loads(invoke("worker", "list", "--format", "json").stdout)
+    assert (row["starts"], row["incarnation"]) == (None, 1_795_277_632)
+
+
 def test_stop_passes_the_grace_on(invoke: Invoke, pool: FakePool) -> None:
     result = invoke("worker", "stop", "worker-cpu-0", "--grace", "2.5")
     assert result.exit_code == 0
     assert "worker-cpu-0" in result.stdout
     assert pool.orders == [StopRequest(grace_s=2.5)]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("worker", "stop", "w", "--grace", "nan"),
+        ("worker", "spawn", "cpu", "--model", "tiny-chat", "--timeout", "nan"),
+        ("worker", "spawn", "cpu", "--model", "tiny-chat", "--timeout", "inf"),
+        ("daemon", "stop", "--grace", "nan"),
+    ],
+)
+def test_a_time_that_never_comes_is_wrong_usage(
+    invoke: Invoke, pool: FakePool, argv: tuple[str, ...]
+) -> None:
+    result = invoke(*argv)
+    assert result.exit_code == 2
+    assert f"{argv[-1]} is not a length of time" in result.stderr
+    assert pool.orders == []
 
 
 def test_status_shows_the_pool_and_its_workers(invoke: Invoke, pool: FakePool) -> None:
@@ -302,6 +329,16 @@ def test_stopping_a_stopped_daemon_says_so_and_ends_well(invoke: Invoke) -> None
     assert result.stdout == "pool-managerd is not running\n0 workers stopped\n"
     result = invoke("daemon", "stop", "--format", "json")
     assert json.loads(result.stdout)["ending"] == "not running"
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_worker_that_is_left_after_stopping_all_is_told_and_no_success(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(leftovers, "count_workers", lambda _settings: 1)
+    result = invoke("daemon", "stop", "--workers", "--format", form)
+    assert result.exit_code == 1
+    assert result.stderr == ("warning: 1 worker left running; llorch-pool worker list says why\n")
 
 
 def test_the_status_of_a_stopped_daemon(invoke: Invoke) -> None:

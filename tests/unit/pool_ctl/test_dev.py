@@ -1,7 +1,6 @@
 """The doctor as a command, and the switch that closes a pool for new workers."""
 
 import json
-import os
 from pathlib import Path
 
 import click
@@ -9,15 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestrator_core.clients import pool as pool_clients
-from orchestrator_core.contracts.control import RunFile
 from orchestrator_core.contracts.pool import PoolStatusView
 from orchestrator_core.errors import LlorchError
-from orchestrator_core.platforms import runfiles, select
 from pool_core.doctor import findings
 from pool_core.doctor.findings import Finding, Severity
 from pool_ctl.commands.dev import dev, doctor
 from pool_ctl.commands.draining import drain, resume
 from pool_ctl.settings import CliSettings
+from support.run_files import announce
 
 
 @pytest.fixture
@@ -113,18 +111,7 @@ class SwitchedPool:
 @pytest.fixture
 def running(settings: CliSettings, monkeypatch: pytest.MonkeyPatch) -> CliSettings:
     """The same installation with a daemon."""
-    me = select.current().identify(os.getpid())
-    assert me is not None
-    run = RunFile(
-        daemon="pool-managerd",
-        url="http://127.0.0.1:9",
-        pid=me.pid,
-        start_time=me.start_time,
-        boot_id=me.boot_id,
-        version="1",
-        instance="i",
-    )
-    runfiles.write(settings.layout.run_folder, run)
+    announce(settings.layout, "pool-managerd", "http://127.0.0.1:9")
     settings.layout.pool_folder.mkdir(parents=True)
     settings.layout.pool_key.write_text("the-key\n")
     monkeypatch.setattr(pool_clients, "PoolClient", SwitchedPool)

@@ -89,9 +89,12 @@ def test_following_a_log_ends_with_the_worker_and_misses_no_last_word(
     ledger = Ledger(settings.layout.pool_folder)
 
     def end(_seconds: float) -> None:
+        assert "last words" not in log.read_text(), "the worker has ended, yet its log is followed"
         with log.open("a") as stream:
             stream.write("two\nlast words")
         ledger.remove(worker_id(1))
+        # Its name is given away at once, and what lives on under it is another worker.
+        ledger.write(record(2, **facts))
 
     pool = DirectPool(settings, print, Pace(pause=end))
     # A live process of the record: this test's own.

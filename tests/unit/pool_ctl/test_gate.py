@@ -9,12 +9,12 @@ import pytest
 
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.console.endings import Pace
-from orchestrator_core.contracts.control import RunFile
 from orchestrator_core.errors import Code, Exit, LlorchError
-from orchestrator_core.platforms import files, runfiles, select
+from orchestrator_core.platforms import files
 from pool_ctl.pools import gate as gates
 from pool_ctl.pools.gate import Gate
 from pool_ctl.settings import CliSettings
+from support.run_files import announce
 
 
 class Clock:
@@ -50,23 +50,6 @@ def held(settings: CliSettings) -> Iterator[files.FileLock]:
     lock.release()
 
 
-def announce(layout: Layout) -> RunFile:
-    """Write the run file of a daemon that is this very process."""
-    me = select.current().identify(os.getpid())
-    assert me is not None
-    run = RunFile(
-        daemon="pool-managerd",
-        url="http://127.0.0.1:1",
-        pid=me.pid,
-        start_time=me.start_time,
-        boot_id=me.boot_id,
-        version="1",
-        instance="i1",
-    )
-    runfiles.write(layout.run_folder, run)
-    return run
-
-
 def is_free(layout: Layout) -> bool:
     lock = files.FileLock(layout.pool_lock)
     try:
@@ -100,7 +83,7 @@ def test_an_act_that_fails_gives_the_lock_back(settings: CliSettings) -> None:
 
 @pytest.mark.usefixtures("held")
 def test_a_daemon_that_holds_the_lock_is_asked(settings: CliSettings) -> None:
-    run = announce(settings.layout)
+    run = announce(settings.layout, "pool-managerd", "http://127.0.0.1:1")
     with Gate(settings, print, Clock().pace()).act() as found:
         assert found == run
 
@@ -170,7 +153,7 @@ def test_a_daemon_that_is_starting_is_asked_once_it_listens(
 
     def begin_to_listen() -> None:
         if clock.now_s > 4 and not settings.layout.run_folder.exists():
-            announce(settings.layout)
+            announce(settings.layout, "pool-managerd", "http://127.0.0.1:1")
 
     clock.on_pause = begin_to_listen
     with Gate(settings, print, clock.pace()).act() as run:

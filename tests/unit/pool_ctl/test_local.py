@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +13,6 @@ import pytest
 
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.console.endings import Pace
-from orchestrator_core.contracts.control import RunFile
 from orchestrator_core.contracts.pool import (
     DeviceReport,
     SpawnRequest,
@@ -20,13 +21,21 @@ from orchestrator_core.contracts.pool import (
     WorkerStatus,
 )
 from orchestrator_core.errors import Code, Exit, LlorchError
-from orchestrator_core.platforms import files, runfiles, select
+from orchestrator_core.platforms import files, runfiles
 from pool_ctl.pools.direct import DirectPool
 from pool_ctl.pools.local import LocalPool
 from pool_ctl.settings import CliSettings
-from support.pool_fakes import SPEC, FakeDevices, make_worker
+from support.pool_fakes import SPEC, WORKER_ID, FakeDevices, make_worker
+from support.run_files import announce
 
 ORDER = SpawnRequest(spec=SPEC)
+
+LIST_AND_SHOW_WHAT_IS_LOADED = """
+import json, sys
+from pool_ctl.main import cli
+cli.main(["worker", "list"], prog_name="llorch-pool", standalone_mode=False)
+print(json.dumps([name for name in sys.modules if name.startswith("pool_core")]), file=sys.stderr)
+"""
 
 
 class FakeDirect(DirectPool):
@@ -75,6 +84,7 @@ class Daemon:
         self.calls: list[str] = []
         self.breaks_at: str | None = None
         self.after_break: Callable[[], None] = lambda: None
+        self.workers = [make_worker(status=WorkerStatus.READY)]
         files.ensure_folder(layout.pool_folder)
         self.lock = files.FileLock(layout.pool_lock)
         assert self.lock.try_acquire()
@@ -96,21 +106,7 @@ class Daemon:
             target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
         )
         self.thread.start()
-        self._announce()
-
-    def _announce(self) -> None:
-        me = select.current().identify(os.getpid())
-        assert me is not None
-        run = RunFile(
-            daemon="pool-managerd",
-            url=f"http://127.0.0.1:{self.server.server_port}",
-            pid=me.pid,
-            start_time=me.start_time,
-            boot_id=me.boot_id,
-            version="1",
-            instance="i1",
-        )
-        runfiles.write(self.layout.run_folder, run)
+        announce(self.layout, "pool-managerd", f"http://127.0.0.1:{self.server.server_port}")
 
     def answer(self, call: BaseHTTPRequestHandler) -> None:
         """Answer one call, or hang up on it."""
@@ -120,10 +116,11 @@ class Daemon:
             self.after_break()
             call.close_connection = True
             return
-        worker = make_worker(status=WorkerStatus.READY).without_key().model_dump(mode="json")
+        shown = [worker.without_key().model_dump(mode="json") for worker in self.workers]
+        worker = shown[0]
         answers: dict[str, object] = {
             "/health": {"status": "ok"},
-            "/workers": {"items": [worker]},
+            "/workers": {"items": shown},
             "/devices": {"items": []},
             "/workers/spawn": worker,
         }
@@ -207,6 +204,20 @@ def test_a_running_daemon_is_asked(pool: LocalPool, direct: FakeDirect, daemon: 
     assert pool.devices() == []
     assert direct.acts == []
     assert pool.daemon_url == f"http://127.0.0.1:{daemon.server.server_port}"
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_command_that_asks_a_daemon_loads_nothing_of_the_host(settings: CliSettings) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_AND_SHOW_WHAT_IS_LOADED],
+        env={**os.environ, **settings.env},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "worker-cpu-0" in done.stdout
+    assert json.loads(done.stderr) == []
 
 
 def test_a_daemon_that_died_before_it_was_asked_leaves_the_act_to_the_command(
@@ -299,3 +310,18 @@ def test_stopping_all_goes_to_whoever_speaks_for_the_pool(
         daemon.end()
     assert direct.acts == ["stop_all"]
     assert any(call.endswith("/stop") for call in daemon.calls)
+
+
+def test_a_worker_that_may_not_be_stopped_does_not_keep_the_others_running(
+    pool: LocalPool, daemon: Daemon
+) -> None:
+    engine = SPEC.model_copy(update={"engine": "openai"})
+    daemon.workers = [
+        make_worker(f"wrk_{1:026d}", WorkerStatus.UNCLAIMED),
+        make_worker(f"wrk_{2:026d}", WorkerStatus.READY, spec=engine),
+        make_worker(status=WorkerStatus.READY),
+    ]
+    assert pool.stop_all(1.0) == 1
+    assert [call for call in daemon.calls if call.endswith("/stop")] == [
+        f"/workers/{WORKER_ID}/stop"
+    ]

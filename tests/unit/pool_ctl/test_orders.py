@@ -64,6 +64,13 @@ def test_a_relative_path_is_made_whole_without_following_links(
     assert spec.model.file == str(tmp_path / "link.gguf")
 
 
+@pytest.mark.parametrize("name", ["\udcff.gguf", "a\nb.gguf"])
+def test_a_file_whose_name_no_order_can_carry_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(LlorchError, match="give the file another name") as caught:
+        make_spec(Typed(model=f"/srv/{name}", backend=Backend.CPU), [])
+    assert caught.value.refusal.message.isprintable()
+
+
 def test_a_file_reference_must_be_whole() -> None:
     with pytest.raises(LlorchError, match="file:/ABSOLUTE/PATH") as caught:
         make_spec(Typed(model="file:here.gguf", backend=Backend.CPU), [])

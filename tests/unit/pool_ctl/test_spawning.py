@@ -10,10 +10,15 @@ import click
 import pytest
 
 from orchestrator_core.console.endings import Pace
-from orchestrator_core.console.render import Output
-from orchestrator_core.contracts.pool import WorkerReport, WorkerStatus
+from orchestrator_core.console.render import Format, Output
+from orchestrator_core.contracts.pool import (
+    SpawnRequest,
+    StopRequest,
+    WorkerReport,
+    WorkerStatus,
+)
 from orchestrator_core.errors import Code, Exit, LlorchError
-from pool_ctl.commands.spawning import congratulate, wait_until_ready
+from pool_ctl.commands.spawning import bring_up, congratulate, wait_until_ready
 from pool_ctl.pools.port import PoolPort
 from support.pool_fakes import make_worker
 
@@ -116,3 +121,51 @@ def test_success_is_plain_without_colour_and_silent_when_quiet(
     assert congratulated(monkeypatch, quiet=True) == ""
     monkeypatch.setenv("NO_COLOR", "1")
     assert congratulated(monkeypatch) == "worker-cpu-0 is ready\n"
+
+
+class ContestedPool:
+    """A host whose ports are taken by others for some starts."""
+
+    def __init__(self, lost: int) -> None:
+        self.lost = lost
+        self.spawned = self.stopped = 0
+
+    def spawn(self, order: SpawnRequest) -> WorkerReport:
+        """Start one more."""
+        assert order.spec.model.model_id == "tiny-chat"
+        self.spawned += 1
+        return make_worker()
+
+    def look(self, started: WorkerReport) -> WorkerReport:
+        """Ready once nobody is in the way any more."""
+        if self.spawned > self.lost:
+            return make_worker(status=WorkerStatus.READY)
+        facts = {"error_code": "PORT_IN_USE", "error_message": f"{started.port} is taken"}
+        return make_worker(status=WorkerStatus.FAILED, **facts)
+
+    def stop(self, worker: str, order: StopRequest) -> None:
+        """Clear the lost start away."""
+        assert (worker, order.grace_s) == (make_worker().id, 0)
+        self.stopped += 1
+
+
+def bring(pool: ContestedPool) -> WorkerReport:
+    out = Output(Format.JSON, quiet=True)
+    with click.Context(click.Command("spawn"), obj=None) as ctx:
+        ctx.params["quiet"] = True
+        order = SpawnRequest(spec=make_worker().spec)
+        return bring_up(cast("PoolPort", pool), order, out, timeout_s=30)
+
+
+def test_a_port_that_was_lost_to_somebody_else_is_no_end() -> None:
+    pool = ContestedPool(lost=2)
+    assert bring(pool).status is WorkerStatus.READY
+    assert (pool.spawned, pool.stopped) == (3, 2)
+
+
+def test_a_host_without_a_port_to_be_had_is_told() -> None:
+    pool = ContestedPool(lost=9)
+    with pytest.raises(LlorchError, match="is taken") as caught:
+        bring(pool)
+    assert caught.value.code is Code.PORT_IN_USE
+    assert (pool.spawned, pool.stopped) == (3, 2)

@@ -125,6 +125,7 @@ async def test_a_bad_order_is_explained_in_one_line_that_names_the_field(
     ("content", "kind", "line"),
     [
         (b"{nonsense", "application/json", "the body is not valid JSON"),
+        (b'{"worker_id": "\\ud800"}', "application/json", "the body is not valid JSON"),
         (b"\xff\xfe", "application/json", ""),
         (b"[1, 2]", "application/json", "the body must be a JSON object"),
         (b"", "application/json", "the body must be a JSON object"),
@@ -139,6 +140,7 @@ async def test_a_body_that_is_no_json_object_is_refused(
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "INVALID_REQUEST"
     assert line in response.json()["error"]["message"]
+    assert response.json()["error"]["details"] is None
 
 
 async def test_stops_a_worker_with_the_named_or_the_configured_grace(

@@ -50,6 +50,7 @@ async def test_tells_of_a_change_but_not_of_what_moves_all_the_time() -> None:
         "utilization_percent": 99.0,
         "temperature_c": 70.0,
         "power_w": 300.0,
+        "power_limit_w": 115.0,
         "processes": (DeviceProcess(pid=1),),
     }
     probe.answer = [CPU[0].model_copy(update=moving)]
@@ -136,3 +137,21 @@ async def test_probes_again_and_again() -> None:
         running = tasks.create_task(devices.run())
         await until(lambda: probe.calls >= 3, what="three probes")
         running.cancel()
+
+
+async def test_a_host_without_a_thread_to_spare_keeps_the_last_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start new thread {thread.name}")
+
+    devices = watch(Probe())
+    await devices.refresh()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        await devices.refresh()
+    (device,) = devices.reports()
+    assert device.stale
+    assert "can't start new thread" in (device.fault or "")
+    await devices.refresh()
+    assert devices.reports() == CPU

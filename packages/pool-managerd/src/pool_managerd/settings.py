@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
+from orchestrator_core.contracts.pool import PoolName
 from orchestrator_core.daemon.settings import DaemonSettings
 from pool_core.externals.settings import ExternalEngines
 
@@ -21,11 +22,6 @@ __all__ = [
 
 ENV_PREFIX: Final = "LLORCH_POOL_"
 LOCAL: Final = "local"
-
-_NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 def _http_url(text: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The engine and psutil are imported late, so that --help answers at once.
     from llorch_worker.engine import checks, embedded, requirements
 
-    cpuinfo = _CPUINFO.read_text(encoding="utf-8") if _CPUINFO.exists() else ""
+    cpuinfo = _CPUINFO.read_text("utf-8", "replace") if _CPUINFO.exists() else ""
     lack = requirements.missing_instructions(platform.machine(), cpuinfo)
     if lack:
         return _fail(lack)
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(ready)
     # A failed assertion of the engine would otherwise start a debugger to print a backtrace.
     os.environ["GGML_NO_BACKTRACE"] = "1"
+    # The engine holds the interpreter while it loads: Python's own answer to Ctrl-C would wait.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         engine = embedded.start(settings, ready.keys, ready.threads)
     except ImportError as error:

@@ -17,6 +17,7 @@ from orchestrator_core.contracts.pool import (
     StopRequest,
     WorkerReport,
 )
+from orchestrator_core.errors import Code, LlorchError
 
 ENTRY = Catalog.load().resolve("tiny-chat")
 assert isinstance(ENTRY, CatalogEntry)
@@ -83,6 +84,17 @@ def test_orders_and_stops_a_worker_with_time_for_its_grace(script: Script) -> No
     assert json.loads(stop.content)["grace_s"] == 300
     assert stop.extensions["timeout"]["read"] > 300
     assert StopRequest.model_validate_json(plain.content) == StopRequest()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "\udcff", "a\nb", "x" * 200, "?x=1"])
+def test_what_no_worker_can_be_named_never_reaches_a_path(script: Script, name: str) -> None:
+    with (
+        PoolClient("http://p", "k", transport=httpx.MockTransport(script)) as pool,
+        pytest.raises(LlorchError, match="no worker is named") as caught,
+    ):
+        pool.stop(name)
+    assert caught.value.code is Code.WORKER_NOT_FOUND
+    assert script.requests == []
 
 
 async def test_orchestrator_orders_a_pool_about(script: Script) -> None:

@@ -9,9 +9,9 @@ import pytest
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.console.endpoints import find_url, key_for
 from orchestrator_core.console.programs import ORCHESTRATORD, POOL_MANAGERD
-from orchestrator_core.contracts.control import RunFile
 from orchestrator_core.errors import Code, RequestError
-from orchestrator_core.platforms import runfiles, select
+from orchestrator_core.platforms import runfiles
+from support.run_files import announce
 
 
 @pytest.fixture
@@ -23,27 +23,12 @@ def find(layout: Layout, env: Mapping[str, str] | None = None, flag: str | None 
     return find_url(ORCHESTRATORD, flag=flag, env=env or {}, layout=layout)
 
 
-def write_run(layout: Layout) -> None:
-    me = select.current().identify(os.getpid())
-    assert me is not None
-    run = RunFile(
-        daemon="orchestratord",
-        url="http://127.0.0.1:4",
-        pid=me.pid,
-        start_time=me.start_time,
-        boot_id=me.boot_id,
-        version="0",
-        instance="i",
-    )
-    runfiles.write(layout.run_folder, run)
-
-
 def test_address_comes_from_flag_variable_run_file_bind_default(layout: Layout) -> None:
     env = {
         "LLORCH_ORCHESTRATOR_URL": "http://127.0.0.1:3/",
         "LLORCH_ORCHESTRATOR_BIND": "0.0.0.0:5",
     }
-    write_run(layout)
+    announce(layout, "orchestratord", "http://127.0.0.1:4")
     assert find(layout, env, "https://h:2/") == "https://h:2"
     assert find(layout, env) == "http://127.0.0.1:3"
     del env["LLORCH_ORCHESTRATOR_URL"]
@@ -67,7 +52,10 @@ def test_bind_variable_is_an_address_to_call(layout: Layout, bind: str, url: str
     assert find(layout, {"LLORCH_ORCHESTRATOR_BIND": bind}) == url
 
 
-@pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "8080"])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8080", "ftp://x", "http://", "8080", "http://[::1", "http://a:b", "http://a:99999"],
+)
 def test_address_that_is_no_url_is_refused_with_its_source(layout: Layout, url: str) -> None:
     with pytest.raises(RequestError, match="--url: "):
         find(layout, flag=url)

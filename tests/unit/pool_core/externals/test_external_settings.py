@@ -68,6 +68,7 @@ def test_the_rest_of_the_file_is_the_daemons_affair(config: Path) -> None:
         ("colour = 1", 'unknown key "external.0.colour"'),
         ('models = ["a", "a"]', '"a" is named twice'),
         ('models = ["hf:a/b"]', "looks like a reference"),
+        ('models = ["a\\u001b[31mb"]', "printable characters"),
         ("models = [1]", "a list of names"),
         ('models = "a"', "external.0.models"),
         ('models = {a = " "}', "names nothing"),
@@ -88,3 +89,9 @@ def test_what_cannot_work_is_refused_by_its_key(config: Path, more: str, words: 
     message = refused(config, HEAD + more + "\n")
     assert words in message
     assert "hush" not in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("slip", ['[external]\nname = "a"\n', "external = 3\n"])
+def test_a_table_with_too_few_brackets_is_told_how_many_it_needs(config: Path, slip: str) -> None:
+    assert "write [[external]]" in refused(config, slip)

@@ -6,7 +6,7 @@ import click
 
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.lazy_group import LazyGroup
-from orchestrator_core.console.options import output_options
+from orchestrator_core.console.options import Seconds, output_options
 from orchestrator_core.console.programs import ORCHESTRATORD
 from orchestrator_core.console.render import Output
 
@@ -44,7 +44,7 @@ def start(settings: CliSettings, *, config: Path | None, bind: str | None, out: 
 @click.option(
     "--grace",
     "grace_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=20.0,
     show_default=True,
     help="Seconds between TERM and KILL.",

@@ -1,8 +1,8 @@
 """Typed calls to pool-managerd: PoolClient for commands, AsyncPoolClient for orchestratord."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import quote
 
 import httpx
 
@@ -19,12 +19,14 @@ from orchestrator_core.contracts.pool import (
     WorkerList,
     WorkerReport,
 )
+from orchestrator_core.errors import Code, Refusal, error_for
 
 __all__ = ["START_COMMAND", "AsyncPoolClient", "PoolClient"]
 
 START_COMMAND: Final = "llorch-pool daemon start"
 
 _NAME: Final = "pool-managerd"
+_WORKER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # A stop answers when the worker is gone: grace for TERM, then the KILL and the reaping.
 _STOP_MARGIN_S: Final = 15.0
 
@@ -120,4 +122,8 @@ def _stop_path(worker: str) -> str:
 
 
 def _worker_path(worker: str, what: str) -> str:
-    return f"/workers/{quote(worker, safe='')}/{what}"
+    if not _WORKER.fullmatch(worker):
+        # No worker has such a name, and in a path it could mean another route, or nothing at all.
+        text = f"no worker is named {worker[:80]!r}"
+        raise error_for(Refusal(Code.WORKER_NOT_FOUND, text))
+    return f"/workers/{worker}/{what}"

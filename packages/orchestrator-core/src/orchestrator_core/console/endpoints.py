@@ -26,7 +26,7 @@ def find_url(
     """Tell where a daemon should answer; whether it does, the call will show."""
     named = flag or env.get(program.url_variable)
     if named:
-        if urlsplit(named).scheme not in ("http", "https") or not urlsplit(named).hostname:
+        if not _is_url(named):
             source = "--url" if flag else program.url_variable
             text = f'{source}: "{named}" is not a URL like http://{program.bind_default}'
             raise RequestError(Refusal(Code.INVALID_REQUEST, text))
@@ -52,6 +52,15 @@ def key_for(url: str, *, env: Mapping[str, str], key_file: Path) -> str | None:
     except OSError as error:
         text = f"cannot read the key in {key_file}: {error.strerror}"
         raise RequestError(Refusal(Code.NO_KEY, text)) from error
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        # The port is read as well, because only reading it shows that it is none.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _from_bind(bind: str | None) -> str | None:

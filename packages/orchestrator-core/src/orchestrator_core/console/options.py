@@ -1,16 +1,31 @@
 """Options that mean the same in every command of both programs."""
 
 import functools
+import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 
 from orchestrator_core.console.render import Format, Output
 
-__all__ = ["orchestrator_url", "output_options", "pool_url"]
+__all__ = ["Seconds", "orchestrator_url", "output_options", "pool_url"]
 
 R = TypeVar("R")
+
+
+class Seconds(click.FloatRange):
+    """A length of time; click itself lets nan through every range, and no wait ever reaches it."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read a finite number within the range."""
+        # Click says that it converts numbers, and is given text.
+        seconds = super().convert(cast("float", value), param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a length of time.", param, ctx)
+        return seconds
 
 
 def output_options(function: Callable[..., R]) -> Callable[..., R]:

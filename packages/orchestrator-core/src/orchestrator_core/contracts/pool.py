@@ -17,6 +17,7 @@ __all__ = [
     "ModelFile",
     "ModelReport",
     "Owner",
+    "PoolName",
     "PoolRegister",
     "PoolRegistered",
     "PoolState",

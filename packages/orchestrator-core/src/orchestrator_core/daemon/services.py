@@ -179,7 +179,7 @@ def choose(
         scope = wanted or (Scope.SYSTEM if host.is_root else Scope.USER)
         return _refuse_scope(host, scope, only_text=only_text) or _launchd(host, scope)
     if not host.systemd_runs and not (only_text and wanted):
-        return Refusal(Code.INTERNAL, _advice(host, program))
+        return Refusal(Code.CONFLICT, _advice(host, program))
     scope = wanted or (Scope.SYSTEM if host.is_root else Scope.USER)
     return _refuse_scope(host, scope, only_text=only_text) or _systemd(host, scope)
 

@@ -3,6 +3,7 @@
 Takes a parsed header; fit, the catalogue of a host and the worker's own checks read the facts.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ _MAX_HEAD_LENGTH: Final = 1 << 16
 _MAX_VOCABULARY: Final = 1 << 24
 _MAX_EXPERTS: Final = 1 << 16
 _MAX_PARTS: Final = 1 << 14
+# Of a number below zero, or of none at all, the engine aborts at its first token: measured.
+_EPSILONS: Final = tuple(
+    f"attention.{kind}_epsilon" for kind in ("layer_norm", "layer_norm_rms", "group_norm")
+)
 # Of so many layers in a row only the last one looks at the whole context, unless the file tells.
 _SLIDING_GROUPS: Final = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4}
 
@@ -83,6 +88,7 @@ def facts_of(header: Header, *, file_bytes: int | None = None) -> ModelFacts | D
 
 def _facts(header: Header, architecture: str, file_bytes: int | None) -> ModelFacts:
     keys = _Keys(header.values, architecture)
+    _check_epsilons(keys)
     blocks = keys.whole("block_count", 1, _MAX_BLOCKS)
     width = keys.whole("embedding_length", 1, _MAX_WIDTH)
     heads = keys.whole("attention.head_count", 0, _MAX_HEADS)
@@ -160,6 +166,13 @@ def _ranged(key: str, value: object, low: int, high: int) -> int:
     if not low <= value <= high:
         raise _RangeError(f"{value} as {key}")
     return value
+
+
+def _check_epsilons(keys: _Keys) -> None:
+    for name in _EPSILONS:
+        value = keys.value(name)
+        if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+            raise _RangeError(f"{value} as {keys.key(name)}")
 
 
 def _kv_heads(keys: _Keys, blocks: int | None) -> tuple[int, ...]:

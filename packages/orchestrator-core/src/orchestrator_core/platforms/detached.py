@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 
 from orchestrator_core.platforms import files
 
-__all__ = ["let_go", "offer_first", "start"]
+__all__ = ["end", "let_go", "offer_first", "start"]
 
 _FIRST_TO_GO: Final = 300
 
@@ -48,6 +49,14 @@ def offer_first(process: subprocess.Popen[bytes]) -> None:
     # Only Linux can be told, and without it the memory is shared out as ever.
     with contextlib.suppress(OSError):
         Path(f"/proc/{process.pid}/oom_score_adj").write_text(f"{_FIRST_TO_GO}\n", "ascii")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child of ours with its whole group; its pid stays its own until we reap it."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def let_go(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ cannot mean another process, whatever happens to the pid.
 """
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -100,12 +101,12 @@ class LinuxPlatform:
             return GoneWatch(callback)
         return DescriptorWatch(fd, callback, release=lambda: os.close(fd))
 
-    def port_holder(self, port: int) -> PortHolder | None:
+    def port_holder(self, port: int, *, likely: int | None = None) -> PortHolder | None:
         """Find out who listens on a TCP port; None when nobody does."""
         listeners = list(self._listeners(port))
         if not listeners:
             return None
-        pid = self._owner_of({f"socket:[{listener.inode}]" for listener in listeners})
+        pid = self._owner_of({f"socket:[{listener.inode}]" for listener in listeners}, likely)
         uid = listeners[0].uid
         name = self._program_name(pid) if pid is not None else None
         return PortHolder(port, pid, name, uid, user_name(uid))
@@ -165,8 +166,9 @@ class LinuxPlatform:
                 if columns[1].endswith(suffix) and columns[3] == _LISTENING:
                     yield _Listener(inode=columns[9], uid=int(columns[7]))
 
-    def _owner_of(self, sockets: set[str]) -> int | None:
-        for pid in self._pids():
+    def _owner_of(self, sockets: set[str], likely: int | None) -> int | None:
+        first = [] if likely is None else [likely]
+        for pid in itertools.chain(first, self._pids()):
             # Processes end while we look, and other users' descriptors are hidden from us.
             with contextlib.suppress(OSError):
                 for entry in (self._proc / str(pid) / "fd").iterdir():

@@ -135,8 +135,10 @@ class MacPlatform:
             is_over=lambda: not self.is_alive(identity),
         )
 
-    def port_holder(self, port: int) -> PortHolder | None:
+    def port_holder(self, port: int, *, likely: int | None = None) -> PortHolder | None:
         """Find out who listens on a TCP port; None when nobody does."""
+        # lsof looks for the port itself, so a likely holder saves it nothing.
+        del likely
         found = listener(port, self._facts.run)
         if found is None:
             return PortHolder(port) if is_listening(port, self._facts.run) else None

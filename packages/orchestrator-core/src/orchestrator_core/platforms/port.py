@@ -75,8 +75,11 @@ class Platform(Protocol):
         """Call back once, on the running loop, when this very process has ended."""
         ...
 
-    def port_holder(self, port: int) -> PortHolder | None:
-        """Find out who listens on a TCP port; None when nobody does."""
+    def port_holder(self, port: int, *, likely: int | None = None) -> PortHolder | None:
+        """Find out who listens on a TCP port; None when nobody does.
+
+        A likely holder is looked at first, since looking at every process takes a while.
+        """
         ...
 
     def session_of(self, pid: int) -> int | None:

@@ -82,6 +82,9 @@ def read_model_file(path: Path, *, name: str, cache: FactsCache | None = None) -
         return _unusable(path, name, f"it cannot be read: {error.strerror}")
     finally:
         os.close(descriptor)
+    if isinstance(facts, ModelFacts):
+        # Other parts come and go without a change of this one, so they are never remembered.
+        facts = _missing_part(path, facts.split_count) or facts
     if isinstance(facts, str):
         return _incompatible(path, name, facts)
     if cache is not None:
@@ -109,7 +112,8 @@ def _open(path: Path, name: str) -> int | Refusal:
         if kind is not None:
             return _unusable(path, name, f"it is {kind}, not a file")
         descriptor = os.open(path, _OPEN_FLAGS)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        # A ValueError means a name that the system cannot even spell.
         return _missing(path, name)
     except PermissionError:
         return _unusable(path, name, "this user may not read it")
@@ -158,6 +162,18 @@ def _read_facts(descriptor: int, size: int) -> ModelFacts | str:
     if facts.tensor_count == 0 and facts.split_count == 1:
         return "it holds no weights: it is only the vocabulary of a model"
     return facts
+
+
+def _missing_part(path: Path, count: int) -> str | None:
+    """What keeps an engine from finding the other parts of a split model; it goes by their names."""
+    first = f"-{1:05d}-of-{count:05d}.gguf"
+    if count > 1 and not path.name.endswith(first):
+        return f"it is the first of {count} parts, so its name must end with {first}"
+    for number in range(2, count + 1):
+        part = f"{path.name.removesuffix(first)}-{number:05d}-of-{count:05d}.gguf"
+        if not path.with_name(part).is_file():
+            return f"it is incomplete: part {number} of {count} is not beside it: download it again"
+    return None
 
 
 def _missing(path: Path, name: str) -> Refusal:

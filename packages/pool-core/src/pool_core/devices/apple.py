@@ -22,6 +22,7 @@ from pool_core.devices.apple_text import (
 from pool_core.devices.commands import Run, run_command
 from pool_core.devices.mac_facts import read_sysctl
 from pool_core.devices.port import Sighting
+from pool_core.devices.tree import whole
 
 __all__ = ["AppleProbe", "mac_available_bytes", "usual_limit_bytes"]
 
@@ -138,14 +139,13 @@ class AppleProbe:
         if self._limit is None or self._limit[0] != asked:
             told = self._told(_WORKING_SET, _WORKING_SET_TIMEOUT_S).strip()
             usual = usual_limit_bytes(memory_bytes, wired_limit_mb)
-            is_number = told.isdecimal() and 0 < int(told) <= memory_bytes
-            self._limit = (asked, int(told) if is_number else usual)
+            limit = whole(told) or 0
+            self._limit = (asked, limit if 0 < limit <= memory_bytes else usual)
         return self._limit[1]
 
 
 def _number(facts: dict[str, str], name: str) -> int:
-    value = facts.get(name, "")
-    return int(value) if value.isdecimal() else 0
+    return whole(facts.get(name, "")) or 0
 
 
 def _free_bytes(limit: int, available: int, load: GpuLoad) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final, cast
 from xml.parsers.expat import ExpatError
 
+from pool_core.devices.tree import whole
+
 __all__ = ["AppleGpu", "GpuLoad", "parse_displays", "parse_load", "parse_uuid"]
 
 _UUID: Final = re.compile(r'"IOPlatformUUID"\s*=\s*"([0-9A-Fa-f-]{8,64})"')
@@ -33,7 +35,7 @@ def parse_displays(text: str) -> AppleGpu:
     """Read `system_profiler -json SPDisplaysDataType`: the first GPU that Apple made."""
     try:
         told = cast("object", json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return AppleGpu()
     for entry in _entries(_mapping(told).get("SPDisplaysDataType")):
         if "apple" in str(entry.get("spdisplays_vendor", "")).lower():
@@ -41,7 +43,7 @@ def parse_displays(text: str) -> AppleGpu:
             family = str(entry.get("spdisplays_mtlgpufamilysupport", ""))
             return AppleGpu(
                 str(entry.get("sppci_model", "")) or None,
-                int(cores) if cores.isdecimal() else None,
+                whole(cores),
                 family.removeprefix("spdisplays_") or None,
             )
     return AppleGpu()

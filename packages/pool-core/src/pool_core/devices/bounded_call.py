@@ -32,8 +32,9 @@ class BoundedCall(Generic[T]):
             raise StillPending
         # What a late call brought back is old by now and is not used.
         pending: Future[T] = Future()
-        self._pending = pending
         threading.Thread(target=self._work, args=(pending,), daemon=True).start()
+        # Only now: a thread that could not be started would be pending for ever.
+        self._pending = pending
         # Not result(timeout): a call that itself failed with a timeout has come back.
         if not wait([pending], self._timeout_s).done:
             raise StillPending

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from pool_core.devices.tree import Tree
+from pool_core.devices.tree import Tree, whole
 
 __all__ = ["GroupLimits", "Groups", "group_limits", "parse_groups"]
 
@@ -88,12 +88,11 @@ def _memory(tree: Tree, folder: str, names: tuple[str, str, str]) -> list[tuple[
     reclaimable = 0
     for line in tree.text(f"{folder}/memory.stat").splitlines():
         name, _, number = line.partition(" ")
-        if name == cache_name and number.isdecimal():
-            reclaimable = int(number)
+        if name == cache_name:
+            reclaimable = whole(number) or 0
     return [(limit, max(0, min(limit, limit - used + reclaimable)))]
 
 
 def _quota(fields: list[str]) -> list[int]:
-    if len(fields) != 2 or not all(field.isdecimal() for field in fields) or int(fields[1]) == 0:
-        return []
-    return [max(1, math.ceil(int(fields[0]) / int(fields[1])))]
+    quota, period = (whole(field) for field in fields) if len(fields) == 2 else (None, None)
+    return [] if quota is None or not period else [max(1, math.ceil(quota / period))]

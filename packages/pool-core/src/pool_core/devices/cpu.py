@@ -19,7 +19,7 @@ from pool_core.devices.commands import Run, run_command
 from pool_core.devices.host_memory import parse_meminfo
 from pool_core.devices.mac_cpu import HostLoad, mac_cpu, mac_load
 from pool_core.devices.port import Sighting
-from pool_core.devices.tree import Tree
+from pool_core.devices.tree import Tree, whole
 
 __all__ = ["CpuFacts", "CpuProbe", "parse_cpu_times", "parse_cpuinfo", "usable_cpus"]
 
@@ -67,7 +67,7 @@ def parse_cpu_times(text: str) -> tuple[float, float] | None:
     name, *fields = (text.splitlines() or [""])[0].split() or [""]
     # The first eight are user, nice, system, idle, iowait, irq, softirq and steal; the times of
     # guests that follow are already counted as user time.
-    ticks = [int(field) for field in fields[:8] if field.isdecimal()]
+    ticks = [count for field in fields[:8] if (count := whole(field)) is not None]
     if name != "cpu" or len(ticks) < 5:
         return None
     return float(sum(ticks) - ticks[3] - ticks[4]), float(sum(ticks))

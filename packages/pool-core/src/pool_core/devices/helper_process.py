@@ -66,7 +66,7 @@ class HelperProcess:
         A new child may need first_timeout_s for its first answer, yet the caller waits for
         timeout_s at most, and not at all when it comes back for an answer that is pending.
         """
-        self._reap()
+        self.reap()
         try:
             wait_s = self._put(question)
             return self._take(wait_s)
@@ -86,7 +86,11 @@ class HelperProcess:
                     pipe.close()
         child.kill()
         self._left.append(child)
-        self._reap()
+        self.reap()
+
+    def reap(self) -> None:
+        """Take note of killed children that are gone by now, so that no zombie stays."""
+        self._left = [child for child in self._left if child.poll() is None]
 
     def close(self) -> None:
         """End the child and give every killed one a moment to be gone."""
@@ -157,9 +161,6 @@ class HelperProcess:
     def _give_up(self, reason: str) -> NoAnswer:
         self.stop()
         return NoAnswer(reason)
-
-    def _reap(self) -> None:
-        self._left = [child for child in self._left if child.poll() is None]
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -1,6 +1,6 @@
 """The main memory of the host as the kernel counts it, before any limit of a group."""
 
-from pool_core.devices.tree import Tree
+from pool_core.devices.tree import Tree, whole
 
 __all__ = ["available_bytes", "parse_meminfo"]
 
@@ -10,9 +10,9 @@ def parse_meminfo(text: str) -> tuple[int, int]:
     found: dict[str, int] = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
-        number = rest.split()
-        if number and number[0].isdecimal():
-            found[name] = int(number[0]) * 1024
+        number = whole(rest.partition("kB")[0])
+        if number is not None:
+            found[name] = number * 1024
     total = found.get("MemTotal", 0)
     return total, found.get("MemAvailable", found.get("MemFree", total))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator_core.contracts.pool import DeviceProcess
-from pool_core.devices.tree import Tree
+from pool_core.devices.tree import Tree, whole
 
 __all__ = ["KfdNode", "gfx_name", "kfd_nodes", "kfd_processes"]
 
@@ -62,6 +62,7 @@ def _properties(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in text.splitlines():
         name, _, value = line.partition(" ")
-        if value.strip().isdecimal():
-            found[name] = int(value)
+        number = whole(value)
+        if number is not None:
+            found[name] = number
     return found

@@ -9,6 +9,7 @@ import psutil
 from orchestrator_core.contracts.pool import Backend, DeviceReport
 from pool_core.devices.commands import Run
 from pool_core.devices.mac_facts import read_sysctl
+from pool_core.devices.tree import whole
 
 __all__ = ["HostLoad", "mac_cpu", "mac_load"]
 
@@ -66,7 +67,6 @@ def mac_cpu(run: Run, cpus: Callable[[], int], load: HostLoad) -> DeviceReport:
     intel += facts.get("machdep.cpu.leaf7_features", "").split()
     features = {_INTEL_FEATURES[flag] for flag in intel if flag in _INTEL_FEATURES}
     features |= {spelled for flag, spelled in _ARM_FEATURES.items() if facts.get(flag) == "1"}
-    cores = facts.get("hw.physicalcpu", "")
     return DeviceReport(
         id="cpu",
         index=0,
@@ -78,6 +78,6 @@ def mac_cpu(run: Run, cpus: Callable[[], int], load: HostLoad) -> DeviceReport:
         memory_free_bytes=load.memory_available_bytes,
         # The GPU of these machines has no memory of its own: it takes from this.
         unified_memory=name.startswith("Apple"),
-        cores=int(cores) if cores.isdecimal() and int(cores) else cpus(),
+        cores=whole(facts.get("hw.physicalcpu", "")) or cpus(),
         features=tuple(sorted(features)),
     )

@@ -61,6 +61,7 @@ class NvidiaProbe:
         self._not_before_s: float | None = None
         self._failures = 0
         self._renew_at_s: float | None = None
+        self._driven: frozenset[str] | None = None
 
     @property
     def helper_pid(self) -> int | None:
@@ -69,6 +70,7 @@ class NvidiaProbe:
 
     def look(self) -> Sighting:
         """Every card; between two tries of a broken driver the last word stands."""
+        self._helper.reap()
         if self._is_due():
             self._standing = self._ask()
         return self._standing
@@ -81,6 +83,7 @@ class NvidiaProbe:
         return self._not_before_s is None or self._clock.monotonic_s() >= self._not_before_s
 
     def _ask(self) -> Sighting:
+        self._notice_new_cards()
         answer = self._helper.ask("look")
         if isinstance(answer, NoAnswer):
             if not answer.is_pending:
@@ -119,6 +122,13 @@ class NvidiaProbe:
         if self._renew_at_s is None:
             self._renew_at_s = now_s + _RENEWAL_S
 
+    def _notice_new_cards(self) -> None:
+        """A card that was plugged in is seen only by a library that was initialised after that."""
+        driven = frozenset(self._tree.names(_DRIVEN))
+        if self._driven is not None and driven - self._driven:
+            self._helper.stop()
+        self._driven = driven
+
     def _rest(self, pause_s: float) -> None:
         self._helper.stop()
         self._failures += 1
@@ -132,7 +142,7 @@ class NvidiaProbe:
             memory_free_bytes=free_bytes,
             has_nvidia_card=has_nvidia_card(self._tree),
             living_pids=living if _sees_all_processes(self._tree) else None,
-            driven=frozenset(self._tree.names(_DRIVEN)),
+            driven=self._driven or frozenset(),
         )
 
 

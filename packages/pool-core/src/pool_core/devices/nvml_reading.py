@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from orchestrator_core.contracts.pool import Backend, DeviceProcess, DeviceReport
-from pool_core.devices.nvml_answer import PID_MAX, Answer, RawError, RawGpu
+from pool_core.devices.nvml_answer import PID_MAX, Answer, RawError, RawGpu, RawMemory
 
 __all__ = ["Condition", "Host", "Reading", "read", "sysfs_address"]
 
@@ -21,6 +21,11 @@ _LIBRARY_MISMATCH: Final = 18
 # The card does not come back by itself: lost, reset required, not found any more.
 _LOST: Final = frozenset({15, 16, 28})
 _TEXT_MAX: Final = 200
+_PERCENT_MAX: Final = 100
+_CELSIUS_MAX: Final = 200
+_MILLIWATTS_MAX: Final = 100_000_000
+_MEMORY_MAX_BYTES: Final = 1 << 50
+_PROCESSES_MAX: Final = 256
 
 _CARD_WITHOUT_DRIVER: Final = (
     "an NVIDIA card is in this host but its driver is not loaded: "
@@ -177,7 +182,7 @@ def _reports(gpu: RawGpu, answer: Answer, host: Host) -> Iterator[DeviceReport]:
 
 def _report(gpu: RawGpu, card: RawGpu, answer: Answer, host: Host) -> DeviceReport:
     # Some drivers of machines with unified memory answer with zeros instead of an error.
-    memory = gpu.memory if gpu.memory and gpu.memory.total else None
+    memory = _credible(gpu.memory) if gpu.memory and gpu.memory.total > 0 else None
     is_part = gpu is not card
     total_bytes = memory.total if memory else host.memory_total_bytes
     return DeviceReport(
@@ -196,22 +201,35 @@ def _report(gpu: RawGpu, card: RawGpu, answer: Answer, host: Host) -> DeviceRepo
         driver=answer.driver,
         pci_address=None if is_part else sysfs_address(gpu.bus_id),
         parent_id=card.uuid if is_part else None,
-        utilization_percent=gpu.utilization,
-        temperature_c=gpu.temperature_c,
+        utilization_percent=_within(gpu.utilization, _PERCENT_MAX),
+        temperature_c=_within(gpu.temperature_c, _CELSIUS_MAX),
         power_w=_watts(gpu.power_mw),
         power_limit_w=_watts(gpu.power_limit_mw),
         processes=_processes(gpu, total_bytes, host.living_pids),
     )
 
 
+def _credible(memory: RawMemory) -> RawMemory:
+    """The amounts of a card, none larger than the whole."""
+    total = min(memory.total, _MEMORY_MAX_BYTES)
+    free, used = (min(max(0, amount), total) for amount in (memory.free, memory.used))
+    return RawMemory(total=total, free=free, used=used)
+
+
+def _within(value: int | None, highest: int) -> int | None:
+    """A reading that can be true; drivers spell "unknown" as the largest number they have."""
+    return value if value is not None and 0 <= value <= highest else None
+
+
 def _watts(milliwatts: int | None) -> float | None:
-    return None if milliwatts is None else milliwatts / 1000
+    known = _within(milliwatts, _MILLIWATTS_MAX)
+    return None if known is None else known / 1000
 
 
 def _processes(
     gpu: RawGpu, total_bytes: int, living: Collection[int] | None
 ) -> tuple[DeviceProcess, ...]:
-    """One entry per process, though it may both compute and draw.
+    """One entry per process, though it may both compute and draw; the largest where they are many.
 
     Some drivers fill a larger record than the library reads, so that amounts turn up as process
     ids: what cannot be true is dropped.
@@ -224,7 +242,8 @@ def _processes(
             continue
         known = amounts.get(pid)
         amounts[pid] = amount if known is None else max(known, amount or 0)
-    return tuple(DeviceProcess(pid=pid, memory_bytes=amounts[pid]) for pid in sorted(amounts))
+    largest = sorted(amounts, key=lambda pid: (-(amounts[pid] or 0), pid))[:_PROCESSES_MAX]
+    return tuple(DeviceProcess(pid=pid, memory_bytes=amounts[pid]) for pid in sorted(largest))
 
 
 def _with_own_index(devices: Sequence[DeviceReport]) -> Iterator[DeviceReport]:

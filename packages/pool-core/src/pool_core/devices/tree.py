@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Tree"]
+__all__ = ["Tree", "whole"]
 
 _READ_MAX_BYTES: Final = 4 << 20
+_NUMBER_MAX: Final = (1 << 64) - 1
+_NUMBER_CHARS_MAX: Final = 32
 
 
 class Tree:
@@ -33,11 +35,7 @@ class Tree:
 
     def number(self, path: str, base: int = 10) -> int | None:
         """The content as a number that is not negative; base 16 allows the prefix 0x."""
-        try:
-            found = int(self.text(path), base)
-        except ValueError:
-            return None
-        return found if found >= 0 else None
+        return whole(self.text(path), base)
 
     def names(self, path: str) -> list[str]:
         """What a folder holds, with numbers in their own order (card2 before card10)."""
@@ -45,6 +43,17 @@ class Tree:
             return sorted((entry.name for entry in self.path(path).iterdir()), key=_natural)
         except (OSError, ValueError):
             return []
+
+
+def whole(text: str, base: int = 10) -> int | None:
+    """A number as the kernel counts: never negative, and not wider than 64 bits."""
+    if len(text) > _NUMBER_CHARS_MAX:
+        return None
+    try:
+        found = int(text, base)
+    except ValueError:
+        return None
+    return found if 0 <= found <= _NUMBER_MAX else None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

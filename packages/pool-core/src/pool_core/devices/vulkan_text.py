@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from pool_core.devices.tree import whole
+
 __all__ = ["VULKAN_ID", "Heap", "VulkanCard", "parse_vulkan"]
 
 VULKAN_ID: Final = "VK-"
@@ -73,7 +75,7 @@ def parse_vulkan(text: str) -> dict[int, VulkanCard]:
 
 def _heap_line(heap: Heap, line: str) -> None:
     told = _FIELD.fullmatch(line)
-    if told and (number := told[2].split(" ", 1)[0]).isdecimal():
-        heap.amounts[told[1]] = int(number)
+    if told and (number := whole(told[2].partition(" ")[0])) is not None:
+        heap.amounts[told[1]] = number
     elif line.strip() == "MEMORY_HEAP_DEVICE_LOCAL_BIT":
         heap.is_device_local = True

@@ -3,6 +3,7 @@
 The host is read first; the daemon itself is only asked whether it answers, with a short timeout.
 """
 
+import contextlib
 import getpass
 import os
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ def daemon(layout: Layout, platform: Platform, env: Mapping[str, str], version: 
         bind=bind,
         settings_fault=address.message if isinstance(address, Refusal) else fault,
         run=run,
-        lock_pid=files.FileLock(layout.pool_lock).holder_pid(),
+        lock_pid=_lock_pid(layout.pool_lock),
         answers=None if run is None else _answers(run),
         port=port,
         holder=platform.port_holder(port) if port else None,
@@ -84,6 +85,13 @@ def _read_bind(layout: Layout, env: Mapping[str, str]) -> str:
     file = layout.config_file("pool")
     found = loader.load(_Settings, env_prefix="LLORCH_POOL_", env=env, file=file, flags={})
     return found.settings.bind
+
+
+def _lock_pid(lock: Path) -> int | None:
+    # Where a file is in the place of a folder nobody holds a lock; the folder has its own finding.
+    with contextlib.suppress(NotADirectoryError):
+        return files.FileLock(lock).holder_pid()
+    return None
 
 
 def _answers(run: RunFile) -> bool:

@@ -41,6 +41,9 @@ class Folder:
     name: str
     path: Path
     exists: bool = False
+    obstacle: Path | None = None
+    """What lies in its place, or in that of a folder above it, and is no folder."""
+
     is_writable: bool = False
     mode: int | None = None
     free_bytes: int | None = None

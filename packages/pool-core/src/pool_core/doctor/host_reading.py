@@ -72,10 +72,10 @@ def storage(layout: Layout, root: Path) -> StorageFacts:
             folder("models", layout.data, mounts),
             folder("cache", layout.cache, mounts),
         ),
-        open_secrets=tuple(path for path in _secrets(layout) if _mode(path) & 0o077),
+        open_secrets=tuple(path for path in _secrets(layout) if (_mode(path) or 0) & 0o077),
         set_aside=tuple(sorted(path for path in _files(records) if path.suffix in _ASIDE)),
         crash_logs=tuple(
-            path for path in sorted(layout.log_folder.glob("*-crash.log")) if path.stat().st_size
+            path for path in sorted(layout.log_folder.glob("*-crash.log")) if _size_bytes(path)
         ),
     )
 
@@ -83,15 +83,18 @@ def storage(layout: Layout, root: Path) -> StorageFacts:
 def folder(name: str, path: Path, mounts: str, *, holds_secrets: bool = False) -> Folder:
     """One folder; where it does not exist yet, the one above it that does is looked at."""
     exists = path.is_dir()
-    real = next(each for each in (path, *path.parents) if each.exists()).resolve()
+    above = (path, *path.parents)
+    nearest = next(each for each in above if os.path.lexists(each))
+    real = next(each for each in above if each.is_dir()).resolve()
     space = os.statvfs(real)
     mount = mount_of(PurePosixPath(real), parse_mounts(mounts))
     return Folder(
         name=name,
         path=path,
         exists=exists,
+        obstacle=None if nearest.is_dir() else nearest,
         is_writable=os.access(real, os.W_OK | os.X_OK),
-        mode=_mode(path) if exists else None,
+        mode=_mode(path),
         free_bytes=space.f_bavail * space.f_frsize,
         free_files=space.f_favail if space.f_files else None,
         filesystem=mount.kind if mount else None,
@@ -166,8 +169,22 @@ def _files(path: Path) -> list[Path]:
         return []
 
 
-def _mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
+def _mode(path: Path) -> int | None:
+    found = _look_at(path)
+    return found.st_mode & 0o777 if found else None
+
+
+def _size_bytes(path: Path) -> int:
+    found = _look_at(path)
+    return found.st_size if found else 0
+
+
+def _look_at(path: Path) -> os.stat_result | None:
+    # A worker that ends meanwhile takes its files away, and a link may lead nowhere.
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _group_of(path: Path) -> str:

@@ -41,6 +41,11 @@ def judge_storage(facts: StorageFacts) -> Iterator[Finding]:
 
 def _folder(folder: Folder) -> Iterator[Finding]:
     subject = f"{folder.name} folder"
+    if folder.obstacle is not None:
+        text = f"{folder.obstacle} is in the way: it is no folder"
+        fix = f"mv {folder.obstacle} {folder.obstacle}.old"
+        yield Finding(Severity.ERROR, subject, text, fix)
+        return
     if not folder.is_writable:
         text = f"{folder.path} cannot be written by this user"
         yield Finding(Severity.ERROR, subject, text, f'sudo chown -R "$USER" {folder.path}')

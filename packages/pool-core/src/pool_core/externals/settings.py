@@ -32,6 +32,13 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _as_tables(value: object) -> object:
+    """One pair of brackets too few is the likeliest slip of all."""
+    if isinstance(value, list | tuple):
+        return cast("Sequence[object]", value)
+    raise ValueError("write [[external]], with two brackets on each side, above each engine")
+
+
 def _as_table(value: object) -> object:
     """A list names models as the engine names them."""
     if not isinstance(value, list | tuple):
@@ -52,7 +59,8 @@ def _well_named(models: dict[str, str]) -> dict[str, str]:
     for ours, theirs in models.items():
         fault = name_fault(ours) or ("names nothing" if not theirs.strip() else None)
         if fault is not None:
-            raise ValueError(f'the name "{ours[:80]}" {fault}')
+            # As a literal, because what it holds may not be fit for a terminal.
+            raise ValueError(f"the name {ours[:80]!r} {fault}")
     return models
 
 
@@ -80,4 +88,6 @@ class ExternalEngine(Order):
     task: TaskKind = TaskKind.GENERATE
 
 
-ExternalEngines = Annotated[tuple[ExternalEngine, ...], AfterValidator(_all_different)]
+ExternalEngines = Annotated[
+    tuple[ExternalEngine, ...], BeforeValidator(_as_tables), AfterValidator(_all_different)
+]

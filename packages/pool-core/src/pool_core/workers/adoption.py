@@ -5,12 +5,13 @@ this installation's. A foreign process is left alone for good. A worker that end
 watched is shown as failed if a person had started it, so that its end does not go unseen.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator_core.contracts.pool import Owner, WorkerStatus
-from orchestrator_core.errors import Code
+from orchestrator_core.errors import Code, HostError
 from orchestrator_core.platforms.port import ProcessIdentity
 from pool_core.workers.charge import Charge, draw_key
 from pool_core.workers.classify import Failure
@@ -35,19 +36,34 @@ def adopt(host: Host) -> Adopted:
     result = Adopted()
     records = host.ledger.load().records
     for record in records:
-        identity = record.identity() or find_marked(host.platform, host.instance, record.id)
-        if identity is None or not host.platform.is_alive(identity):
-            was_started = record.pid is not None or record.failure_code is not None
-            if record.owner is Owner.OPERATOR and was_started:
-                result.ended.append(_ended(host, record))
-            else:
-                host.ledger.remove(record.id)
-        elif is_our_worker(host.platform, identity, host.instance, record.id):
-            result.running.append(_running(host, record, identity))
-        else:
-            host.ledger.set_aside(record.id, "foreign")
+        try:
+            _judge(host, record, result)
+        except (OSError, HostError) as error:
+            result.running.append(_unproven(record, f"it cannot be looked at: {error}"))
     host.ledger.prune_logs({record.id for record in records})
     return result
+
+
+def _judge(host: Host, record: WorkerRecord, result: Adopted) -> None:
+    identity = record.identity() or find_marked(host.platform, host.instance, record.id)
+    if identity is None or not host.platform.is_alive(identity):
+        was_started = record.pid is not None or record.failure_code is not None
+        if record.owner is Owner.OPERATOR and was_started:
+            result.ended.append(_ended(host, record))
+        else:
+            host.ledger.remove(record.id)
+    elif is_our_worker(host.platform, identity, host.instance, record.id):
+        result.running.append(_running(host, record, identity))
+    else:
+        host.ledger.set_aside(record.id, "foreign")
+
+
+def _unproven(record: WorkerRecord, reason: str) -> Charge:
+    """A worker that is left alone; the next start of the daemon looks again."""
+    charge = Charge(record, "", WorkerStatus.UNCLAIMED)
+    charge.failure = Failure(Code.WORKER_LOST, reason)
+    charge.launched.set()
+    return charge
 
 
 def _running(host: Host, record: WorkerRecord, identity: ProcessIdentity) -> Charge:
@@ -59,7 +75,9 @@ def _running(host: Host, record: WorkerRecord, identity: ProcessIdentity) -> Cha
     charge.identity = identity
     if record.pid is None:
         charge.update(pid=identity.pid, start_time=identity.start_time, boot_id=identity.boot_id)
-        host.ledger.write(charge.record)
+        # Its intent is on the disk, so the next start finds it as this one did.
+        with contextlib.suppress(OSError):
+            host.ledger.write(charge.record)
     watch(host, charge)
     charge.launched.set()
     return charge

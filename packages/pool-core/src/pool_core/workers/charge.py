@@ -16,11 +16,11 @@ from pool_core.workers.classify import Failure
 from pool_core.workers.ledger import WorkerRecord
 from pool_core.workers.memory import Promise
 
-__all__ = ["ENDED", "Charge", "draw_key"]
+__all__ = ["ENDED", "PENDING", "Charge", "draw_key"]
 
 ENDED: Final = frozenset({WorkerStatus.FAILED, WorkerStatus.STOPPED, WorkerStatus.PARKED})
 _KEY_BYTES: Final = 32
-_PENDING: Final = frozenset({WorkerStatus.STARTING, WorkerStatus.LOADING})
+PENDING: Final = frozenset({WorkerStatus.STARTING, WorkerStatus.LOADING})
 
 
 def draw_key() -> str:
@@ -67,6 +67,11 @@ class Charge:
         return self.stop_asked.is_set()
 
     @property
+    def stop_is_under_way(self) -> bool:
+        """True while an order to stop is being carried out."""
+        return self.stopping and not self.gone.is_set()
+
+    @property
     def has_ended(self) -> bool:
         """True when no process is left to watch."""
         return self.status in ENDED
@@ -80,7 +85,7 @@ class Charge:
         """The memory that is promised to it; an ended worker needs none."""
         if self.has_ended:
             return None
-        return Promise(self.record.needed_bytes, loaded=self.status not in _PENDING)
+        return Promise(self.record.needed_bytes, loaded=self.status not in PENDING)
 
     async def rest(self, rest_s: float) -> bool:
         """Wait before the next start; False when it was told to stop meanwhile."""

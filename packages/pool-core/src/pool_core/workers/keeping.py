@@ -116,10 +116,11 @@ class Keeper:
             return None
         if record.parked:
             return Park("it stays down until a person starts it again")
-        if record.failure_code is None:
+        if record.failure_code is None or not record.ends:
             now_ms = self.clock.unix_ms()
             lived_s = max(0.0, (now_ms - record.started_unix_ms) / 1000)
-            end = End(at_unix_ms=now_ms, lived_s=lived_s, reason=failure.message)
+            refused = charge.process is None and record.pid is None
+            end = End(at_unix_ms=now_ms, lived_s=lived_s, reason=failure.message, refused=refused)
             charge.update(ends=(*record.ends, end)[-KEPT_ENDS:])
         if not self.restarts:
             return None
@@ -142,6 +143,6 @@ class Keeper:
     def _forget(self, charge: Charge) -> None:
         """Let go of a worker whose process is gone at last: its port and memory are free again."""
         charge.status = WorkerStatus.STOPPED
-        self.tender.host.ledger.remove(charge.record.id)
-        self.roster.remove(charge)
+        if self.roster.remove(charge):
+            self.tender.host.ledger.remove(charge.record.id)
         self.tender.on_change()

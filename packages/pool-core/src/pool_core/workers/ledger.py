@@ -7,10 +7,11 @@ crash in between can leave a process that nobody remembers.
 import contextlib
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from orchestrator_core.contracts.base import Fact
 from orchestrator_core.contracts.pool import Owner, WorkerSpec
@@ -54,6 +55,16 @@ class WorkerRecord(Fact):
     parked: bool = False
     failure_code: Code | None = None
     failure_message: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: object) -> object:
+        """Read the record of an earlier version too: an upgrade must lose no running worker."""
+        if not isinstance(data, dict):
+            return data
+        facts = cast("dict[str, object]", data)
+        told = {"order": facts.get("spec"), "started_unix_ms": _unix_ms(facts.get("started_at"))}
+        return {**told, **facts}
 
     @property
     def has_served(self) -> bool:
@@ -112,11 +123,12 @@ class Ledger:
             return None
 
     def remove(self, worker_id: str) -> None:
-        """Forget a worker; its log stays for a person to read."""
-        with contextlib.suppress(FileNotFoundError):
-            self._record_path(worker_id).unlink()
-        with contextlib.suppress(FileNotFoundError):
-            self.key_path(worker_id).unlink()
+        """Forget a worker; its log stays for a person to read.
+
+        A record that a broken disk does not let go of is judged by its process at the next start.
+        """
+        _unlink(self._record_path(worker_id))
+        _unlink(self.key_path(worker_id))
 
     def set_aside(self, worker_id: str, why: str) -> Path:
         """Keep a record for a person, but never read it again."""
@@ -127,16 +139,24 @@ class Ledger:
         """Read every record; one that makes no sense is set aside, never a crash."""
         records: list[WorkerRecord] = []
         aside: list[Path] = []
+        unsaid: set[str] = set()
         for path in sorted(self._records.glob("*.json")):
-            record = self._read(path)
-            if record is None:
-                aside.append(path.replace(path.with_suffix(".unreadable")))
-            else:
+            try:
+                record = _parse(path.read_bytes(), path.stem)
+            except OSError:
+                # Neither right nor wrong: the next start may be able to read it.
+                unsaid.add(path.stem)
+                continue
+            if record is not None:
                 records.append(record)
-        known = {record.id for record in records}
+                continue
+            unsaid.add(path.stem)
+            with contextlib.suppress(OSError):
+                aside.append(path.replace(path.with_suffix(".unreadable")))
+        known = {record.id for record in records} | unsaid
         for key in self._records.glob("*.key"):
             if key.stem not in known:
-                key.unlink(missing_ok=True)
+                _unlink(key)
         return Loaded(records, aside)
 
     def log_size(self, worker_id: str) -> int:
@@ -165,9 +185,23 @@ class Ledger:
     def _record_path(self, worker_id: str) -> Path:
         return self._records / f"{worker_id}.json"
 
-    def _read(self, path: Path) -> WorkerRecord | None:
-        try:
-            record = WorkerRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            return None
-        return record if record.id == path.stem and is_id(PREFIX_WORKER, record.id) else None
+
+def _parse(data: bytes, worker_id: str) -> WorkerRecord | None:
+    try:
+        record = WorkerRecord.model_validate_json(data)
+    except ValidationError:
+        return None
+    return record if record.id == worker_id and is_id(PREFIX_WORKER, record.id) else None
+
+
+def _unix_ms(moment: object) -> int:
+    """The time of a text as the ledger writes it; 0 for anything else."""
+    try:
+        return round(datetime.fromisoformat(str(moment)).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -126,8 +126,15 @@ async def keep_logs_small(
 ) -> None:
     """Look after every log of a folder until cancelled; is_alive tells by a worker's id."""
     while True:
-        for path in await asyncio.to_thread(_logs_in, folder):
-            await asyncio.to_thread(cut_log, path, has_writer=is_alive(path.stem))
+        logs = await asyncio.to_thread(_logs_in, folder)
+        live: set[str] = set()
+        for path in logs:
+            has_writer = is_alive(path.stem)
+            if has_writer:
+                live.add(path.stem)
+            await asyncio.to_thread(cut_log, path, has_writer=has_writer)
+        # A log that is made meanwhile is the newest of all, and those are kept.
+        await asyncio.to_thread(prune_logs, folder, live)
         await wait(_EVERY_S)
 
 

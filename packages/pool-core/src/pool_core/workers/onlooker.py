@@ -52,8 +52,10 @@ class Onlooker:
         return await check(target, answer_s=answer_s)
 
     def _owns(self, identity: ProcessIdentity | None, port: int) -> bool:
-        holder = self.platform.port_holder(port)
-        if holder is None or holder.pid is None or identity is None:
+        if identity is None:
+            return False
+        holder = self.platform.port_holder(port, likely=identity.pid)
+        if holder is None or holder.pid is None:
             return False
         return self.platform.session_of(holder.pid) == identity.pid
 

@@ -74,5 +74,7 @@ def plan(order: WorkerSpec, model: Located | None, host: HostPicture) -> Plan | 
 
 def _default_threads(host: HostPicture) -> int:
     """One per physical core: a second one on the same core slows the arithmetic down."""
-    cores = next((device.cores for device in host.devices if device.cores), host.cpus)
+    # A GPU's cores are of another kind.
+    processors = (device.cores for device in host.devices if device.kind == "cpu")
+    cores = next(filter(None, processors), host.cpus)
     return max(1, min(host.cpus, cores))

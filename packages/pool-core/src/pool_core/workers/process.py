@@ -7,14 +7,15 @@ boot, and carrying the worker's own mark in its environment.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from orchestrator_core.errors import Code
+from orchestrator_core.errors import Code, HostError
 from orchestrator_core.platforms import detached
 from orchestrator_core.platforms.port import Platform, ProcessIdentity
 from pool_core.workers.argv import Launch, worker_argv
@@ -53,12 +54,13 @@ async def launch(host: Host, charge: Charge) -> None:
     """Record the intent, start the process, record who it is; a failure stays in the charge."""
     try:
         await asyncio.to_thread(_start, host, charge)
-    except OSError as error:
-        what = error.filename or host.program
-        charge.failure = Failure(Code.WORKER_START_FAILED, f"{what}: {error.strerror}")
-        charge.exited.set()
-    else:
         watch(host, charge)
+    except (OSError, ValueError, HostError) as error:
+        if charge.process is not None:
+            # A process that nobody can watch is not left running.
+            await asyncio.to_thread(detached.end, charge.process)
+        charge.failure = Failure(Code.WORKER_START_FAILED, _why(host, error))
+        charge.process_ended()
     charge.launched.set()
 
 
@@ -91,7 +93,15 @@ def _start(host: Host, charge: Charge) -> None:
     charge.identity = identity
     if identity is not None:
         charge.update(pid=identity.pid, start_time=identity.start_time, boot_id=identity.boot_id)
-        ledger.write(charge.record)
+        # The intent is on the disk, and the marks of the process lead whoever reads it to it.
+        with contextlib.suppress(OSError):
+            ledger.write(charge.record)
+
+
+def _why(host: Host, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or host.program}: {error.strerror}"
+    return str(error)
 
 
 def watch(host: Host, charge: Charge) -> None:
@@ -101,15 +111,33 @@ def watch(host: Host, charge: Charge) -> None:
             charge.exit_code = charge.process.wait()
         charge.exited.set()
     else:
-        charge.watch = host.platform.watch_exit(charge.identity, charge.process_ended)
+        ended = partial(_ended, host, charge, charge.identity)
+        charge.watch = host.platform.watch_exit(charge.identity, ended)
+
+
+def _ended(host: Host, charge: Charge, identity: ProcessIdentity) -> None:
+    # What the worker has started must not outlive it and keep its memory. As long as the leader is
+    # not reaped its session cannot be taken for another.
+    _signal(host.platform.signal_session, identity, signal.SIGKILL)
+    charge.process_ended()
+
+
+def _signal(act: Callable[[ProcessIdentity, int], bool], to: ProcessIdentity, signum: int) -> None:
+    """Signal if the host lets us; whoever waits for the end sees what has come of it."""
+    with contextlib.suppress(OSError, HostError):
+        act(to, signum)
 
 
 def owns(host: Host, charge: Charge) -> bool:
     """Tell whether the listener on the worker's port belongs to the worker's session."""
-    holder = host.platform.port_holder(charge.record.port)
-    if holder is None or holder.pid is None or charge.identity is None:
+    try:
+        holder = host.platform.port_holder(charge.record.port, likely=charge.record.pid)
+        if holder is None or holder.pid is None or charge.identity is None:
+            return False
+        return host.platform.session_of(holder.pid) == charge.identity.pid
+    except (OSError, HostError):
+        # Not proven now; whoever asks asks again.
         return False
-    return host.platform.session_of(holder.pid) == charge.identity.pid
 
 
 def is_our_worker(
@@ -137,9 +165,9 @@ async def end_process(host: Host, charge: Charge, *, grace_s: float) -> bool:
     identity = charge.identity
     if identity is None or charge.exited.is_set():
         return True
-    host.platform.signal_if_same(identity, signal.SIGTERM)
+    _signal(host.platform.signal_if_same, identity, signal.SIGTERM)
     # A stopped process hears TERM only when it goes on.
-    host.platform.signal_if_same(identity, signal.SIGCONT)
+    _signal(host.platform.signal_if_same, identity, signal.SIGCONT)
     return await kill_after(host, charge, grace_s=grace_s)
 
 
@@ -147,7 +175,7 @@ async def kill_after(host: Host, charge: Charge, *, grace_s: float) -> bool:
     """Wait for the end as long as the grace lasts, then KILL; True when the process is gone."""
     if charge.identity is None or await _ends_within(charge, grace_s):
         return True
-    host.platform.signal_session(charge.identity, signal.SIGKILL)
+    _signal(host.platform.signal_session, charge.identity, signal.SIGKILL)
     return await _ends_within(charge, _KILL_WAIT_S)
 
 

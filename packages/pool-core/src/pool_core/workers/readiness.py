@@ -91,14 +91,10 @@ async def _prove(client: httpx.AsyncClient, target: Target, answer_s: float) -> 
         return Readiness(Stage.WRONG, f"health answers {health.status_code}")
     if not await asyncio.to_thread(target.is_ours):
         return Readiness(Stage.SILENT, "another process listens on the worker's port")
-    stranger = await client.get("/v1/models")
-    if stranger.status_code != 401:
-        reason = f"answers {stranger.status_code} to a caller without a key"
-        return Readiness(Stage.STRANGER, reason)
     bearer = {"Authorization": f"Bearer {target.key}"}
-    ours = await client.get("/v1/models", headers=bearer)
-    if ours.status_code != 200:
-        return Readiness(Stage.STRANGER, f"answers {ours.status_code} to our own key")
+    doubt = await _prove_key(client, bearer)
+    if doubt is not None:
+        return doubt
     if target.was_ready:
         return Readiness(Stage.READY)
     path, body = _question(target)
@@ -106,6 +102,19 @@ async def _prove(client: httpx.AsyncClient, target: Target, answer_s: float) -> 
     if answer.status_code == 200 and _has_answer(answer, target.task):
         return Readiness(Stage.READY)
     return Readiness(Stage.WRONG, f"a first request to {path} gave {answer.status_code}")
+
+
+async def _prove_key(client: httpx.AsyncClient, bearer: Mapping[str, str]) -> Readiness | None:
+    """Our key opens and no key does not; a server in trouble has said neither yes nor no."""
+    nobody: Mapping[str, str] = {}
+    asked = ((nobody, 401, "a caller without a key"), (bearer, 200, "our own key"))
+    for headers, right, caller in asked:
+        status = (await client.get("/v1/models", headers=headers)).status_code
+        if status >= 500:
+            return Readiness(Stage.SILENT, f"answers {status} for now")
+        if status != right:
+            return Readiness(Stage.STRANGER, f"answers {status} to {caller}")
+    return None
 
 
 def _question(target: Target) -> tuple[str, Mapping[str, object]]:

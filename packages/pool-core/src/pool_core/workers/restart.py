@@ -12,7 +12,8 @@ from orchestrator_core.contracts.base import Fact
 
 __all__ = ["KEPT_ENDS", "Again", "End", "Park", "after_end"]
 
-KEPT_ENDS: Final = 8
+# With fewer of them the rest would never grow to its longest.
+KEPT_ENDS: Final = 10
 
 _FIRST_S: Final = 1.0
 _LONGEST_S: Final = 300.0
@@ -24,11 +25,15 @@ _FAST_S: Final = 2.0
 
 
 class End(Fact):
-    """One end of a worker's process, as the ledger keeps it."""
+    """One end of a worker's process, as the ledger keeps it.
+
+    Refused: no process came to be, because the host lacked something that it had before.
+    """
 
     at_unix_ms: int
     lived_s: float
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,10 @@ def after_end(ends: Sequence[End], *, dice: float) -> Again | Park:
     """Judge the ends, the newest last; dice is a uniform number from 0 to 1."""
     streak = _streak(ends)
     newest = streak[-1]
-    recent = [end for end in streak if newest.at_unix_ms - end.at_unix_ms <= _WINDOW_S * 1000]
-    if len(streak) > 1 and _is_same_fast_end(streak[-2], newest):
+    # Memory gets free and a share is mounted again: what was refused is worth another try.
+    real = [] if newest.refused else [end for end in streak if not end.refused]
+    recent = [end for end in real if newest.at_unix_ms - end.at_unix_ms <= _WINDOW_S * 1000]
+    if len(real) > 1 and _is_same_fast_end(real[-2], newest):
         return Park(f"it ended within {_FAST_S:g} s of its start twice in the same way")
     if len(recent) >= _MOST_IN_WINDOW:
         return Park(f"it ended {len(recent)} times within {_WINDOW_S / 60:g} minutes")

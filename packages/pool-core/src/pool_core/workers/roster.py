@@ -56,24 +56,29 @@ class Roster:
         charge = self._charges.get(worker)
         return charge or next((c for c in self if c.record.name == worker), None)
 
-    def add(self, charge: Charge) -> list[Charge]:
-        """Take a worker in; returns those that were dropped because too many have failed."""
+    def add(self, charge: Charge) -> None:
+        """Take a worker in."""
         self._charges[charge.record.id] = charge
+
+    def drop_oldest_failures(self) -> list[Charge]:
+        """Keep the list of failed workers short; returns those that were dropped."""
         failed = [c for c in self if c.has_ended and not c.resting]
         dropped = failed[:-_KEPT_FAILURES]
         for old in dropped:
             self.remove(old)
         return dropped
 
-    def remove(self, charge: Charge) -> None:
-        """Let a worker go and remember that its order has been carried out."""
+    def remove(self, charge: Charge) -> bool:
+        """Let a worker go and remember its order; False when its id is another's by now."""
         record = charge.record
-        if self._charges.get(record.id) is charge:
-            del self._charges[record.id]
+        if self._charges.get(record.id) is not charge:
+            return False
+        del self._charges[record.id]
         self._ended[record.id] = _Ended(record.generation, record.incarnation)
         self._ended.move_to_end(record.id)
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
+        return True
 
     def settle(self, worker_id: str, generation: int, spec: WorkerSpec) -> Charge | Refusal | None:
         """Answer a repeated or late order from what is known; None means: start it."""
@@ -87,7 +92,7 @@ class Roster:
             return _stale(worker_id, generation)
         if generation == present.record.generation:
             return present
-        if present.has_ended:
+        if present.has_ended and not (present.resting or present.stopping):
             return None
         if present.record.order != spec or present.stopping:
             return Refusal(

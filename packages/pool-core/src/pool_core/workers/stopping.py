@@ -32,6 +32,7 @@ class Stopper:
     async def stop(self, charge: Charge, grace_s: float) -> None:
         """Carry one order out; a second, shorter one ends the patience of the first."""
         if charge.stopping and not charge.has_ended:
+            await charge.launched.wait()
             await process.kill_after(self.host, charge, grace_s=grace_s)
             return
         charge.stop_asked.set()
@@ -42,8 +43,8 @@ class Stopper:
         if await process.end_process(self.host, charge, grace_s=grace_s):
             await self._see_memory_back(charge)
             charge.status = WorkerStatus.STOPPED
-            self.host.ledger.remove(charge.record.id)
-            self.roster.remove(charge)
+            if self.roster.remove(charge):
+                self.host.ledger.remove(charge.record.id)
         else:
             charge.status = WorkerStatus.FAILED
             charge.failure = Failure(Code.TIMEOUT, "does not end, not even by KILL")

@@ -82,19 +82,17 @@ class Supervisor:
         self._stopper = Stopper(self._host, self._roster, probe, on_change)
         self._group: asyncio.TaskGroup | None = None
         self._revision = -1
+        self._wanted: WantedSet | None = None
         self.adopted = asyncio.Event()
+        # Settled: adopted, or ended before that; from then on orders are answered.
+        self._settled = asyncio.Event()
 
     async def run(self) -> None:
         """Adopt what an earlier daemon left, then own all tasks until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                self._group = group
-                await self._adopt(group)
-                self.adopted.set()
-                self._on_change()
-                await keep_logs_small(self._ledger.logs_folder, self._is_running)
+                await self._work(group)
         finally:
-            self._group = None
             for charge in self._roster:
                 if charge.watch is not None:
                     charge.watch.close()
@@ -104,13 +102,26 @@ class Supervisor:
                 charge.launched.set()
                 charge.gone.set()
 
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        try:
+            await self._adopt(group)
+            self.adopted.set()
+            self._settled.set()
+            self._on_change()
+            await keep_logs_small(self._ledger.logs_folder, self._is_running)
+        finally:
+            # A group that comes to its end takes no further task.
+            self._group = None
+            self._settled.set()
+
     async def spawn(self, order: SpawnRequest, owner: Owner) -> WorkerReport | Refusal:
         """Start a worker and return at once; repeating an order starts nothing."""
-        await self.adopted.wait()
+        await self._settled.wait()
         self._revision = max(self._revision, order.revision)
         worker_id = order.worker_id or self._ids.worker()
         wanted = WantedWorker(worker_id=worker_id, generation=order.generation, spec=order.spec)
-        charge = await self._start(wanted, owner)
+        charge = await self._start(wanted, owner, order.revision)
         if isinstance(charge, Refusal):
             return charge
         await charge.launched.wait()
@@ -118,7 +129,7 @@ class Supervisor:
 
     async def stop(self, worker: str, *, grace_s: float) -> WorkerReport | Refusal:
         """Stop a worker by id or name; returns when it is gone."""
-        await self.adopted.wait()
+        await self._settled.wait()
         charge = self._roster.find(worker)
         if charge is None:
             return Refusal(Code.WORKER_NOT_FOUND, f"no worker of this host is named {worker}")
@@ -129,11 +140,11 @@ class Supervisor:
         await charge.gone.wait()
         if charge.status is WorkerStatus.FAILED:
             return Refusal(Code.TIMEOUT, f"{charge.record.name} does not end, not even by KILL")
-        return charge.report()
+        return charge.report() if charge.status is WorkerStatus.STOPPED else _stopping()
 
     async def stop_all(self, grace_s: float) -> int:
         """Stop every worker, an operator's too; returns how many processes were ended."""
-        await self.adopted.wait()
+        await self._settled.wait()
         charges = [charge for charge in self._roster if charge.is_ours]
         running = [charge for charge in charges if not charge.has_ended]
         for charge in [charge for charge in charges if self._begin_stop(charge, grace_s)]:
@@ -145,19 +156,20 @@ class Supervisor:
         if self._group is None or not self.adopted.is_set() or wanted.revision < self._revision:
             return
         self._revision = wanted.revision
+        self._wanted = wanted
         ended = self._roster.ended_generations()
         for action in reconcile(wanted.workers, self._roster.observed(), ended):
             match action:
                 case Start(worker):
-                    self._group.create_task(self._start_wanted(worker))
+                    self._group.create_task(self._start_wanted(worker, wanted.revision))
                 case Stop(worker_id):
                     charge = self._roster.find(worker_id)
-                    if charge is not None:
+                    if charge is not None and charge.is_ours and not charge.stop_is_under_way:
                         self._begin_stop(charge, _UNWANTED_GRACE_S)
 
     def new_session(self) -> None:
         """Forget the highest revision: a new session of the orchestrator counts anew."""
-        self._revision = -1
+        self._revision, self._wanted = -1, None
 
     def reports(self) -> list[WorkerReport]:
         """All workers, with their keys."""
@@ -180,18 +192,21 @@ class Supervisor:
         found = adopt(self._host)
         async with asyncio.TaskGroup() as asking:
             for charge in found.running:
-                self._take_in(charge)
+                self._roster.add(charge)
                 asking.create_task(self._tender.recognise(charge))
+        # Nobody is dropped here: which of them come back is only found out when they go on.
         for charge in found.ended:
-            self._take_in(charge)
+            self._roster.add(charge)
         for charge in (*found.running, *found.ended):
             group.create_task(self._keeper.go_on(charge))
 
-    async def _start(self, order: WantedWorker, owner: Owner) -> Charge | Refusal:
+    async def _start(self, order: WantedWorker, owner: Owner, revision: int) -> Charge | Refusal:
         if not is_id(PREFIX_WORKER, order.worker_id):
             return Refusal(Code.INVALID_REQUEST, "worker_id: not a worker id")
         sight = await self._surveyor.look(order.spec)
         # From here on nothing is awaited until the worker has its place and its memory.
+        if owner is Owner.ORCHESTRATOR and self._is_withdrawn(order.worker_id, revision):
+            return _withdrawn(order.worker_id)
         known = self._roster.settle(order.worker_id, order.generation, order.spec)
         if known is not None:
             return known
@@ -210,13 +225,23 @@ class Supervisor:
         return charge
 
     def _take_in(self, charge: Charge) -> None:
-        for dropped in self._roster.add(charge):
+        self._roster.add(charge)
+        for dropped in self._roster.drop_oldest_failures():
             self._ledger.remove(dropped.record.id)
 
-    async def _start_wanted(self, wanted: WantedWorker) -> None:
-        charge = await self._start(wanted, Owner.ORCHESTRATOR)
-        if isinstance(charge, Refusal) and is_id(PREFIX_WORKER, wanted.worker_id):
+    async def _start_wanted(self, wanted: WantedWorker, revision: int) -> None:
+        charge = await self._start(wanted, Owner.ORCHESTRATOR, revision)
+        if not isinstance(charge, Refusal) or self._is_withdrawn(wanted.worker_id, revision):
+            return
+        if is_id(PREFIX_WORKER, wanted.worker_id):
             self._show_refused(wanted, charge)
+
+    def _is_withdrawn(self, worker_id: str, revision: int) -> bool:
+        """Tell whether a newer set than the order's, come while we looked, wants it no more."""
+        newest = self._wanted
+        if newest is None or newest.revision <= revision:
+            return False
+        return all(worker.worker_id != worker_id for worker in newest.workers)
 
     def _show_refused(self, wanted: WantedWorker, refusal: Refusal) -> None:
         """Report an order that cannot be carried out as a failed worker, until it is withdrawn."""
@@ -256,6 +281,10 @@ class Supervisor:
 
 def _stopping() -> Refusal:
     return Refusal(Code.DRAINING, "the pool is stopping")
+
+
+def _withdrawn(worker_id: str) -> Refusal:
+    return Refusal(Code.STALE_GENERATION, f"{worker_id} is not wanted any more")
 
 
 def _unclaimed(charge: Charge) -> Refusal:

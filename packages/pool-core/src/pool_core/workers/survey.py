@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator_core.contracts.pool import DeviceReport, ModelFile, WorkerSpec
-from orchestrator_core.errors import Refusal
+from orchestrator_core.errors import Code, Refusal
 from pool_core.catalog.located import Located
 from pool_core.devices.cpu import usable_cpus
 from pool_core.workers.charge import Charge
@@ -90,6 +90,10 @@ class Surveyor:
         return Prepared(decided, located.path, located.size_bytes, build)
 
     def _look(self, model: ModelFile) -> Sight:
-        located = self.models.locate(model)
+        try:
+            located = self.models.locate(model)
+        except OSError as error:
+            reason = f"{error.filename or model.file}: {error.strerror}"
+            located = Refusal(Code.MODEL_NOT_FOUND, reason)
         known = () if isinstance(located, Refusal) else (located.facts.architecture,)
         return Sight(tuple(self.probe()), located, read_engine_facts(*known))

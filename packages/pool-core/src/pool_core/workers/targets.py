@@ -22,6 +22,12 @@ _NEEDS: Final = {
     Backend.VULKAN: "a GPU with a Vulkan driver",
     Backend.SYCL: "an Intel GPU",
 }
+_VENDORS: Final = {
+    Backend.CUDA: "nvidia",
+    Backend.METAL: "apple",
+    Backend.ROCM: "amd",
+    Backend.SYCL: "intel",
+}
 _X86: Final = frozenset({"x86_64", "amd64", "AMD64"})
 _NEEDED_FLAGS: Final = ("avx2", "fma", "f16c")
 
@@ -55,6 +61,10 @@ def _check_offer(
         return _unavailable(order, host, f"metal needs a Mac: this is {where}")
     if offering:
         return None
+    for device in host.devices:
+        # The card is there, and it knows why it offers nothing.
+        if device.fault and device.vendor == _VENDORS.get(backend, "none"):
+            return _faulty(device)
     return _unavailable(
         order, host, f"{backend.value} needs {_NEEDS[backend]}: this host shows none"
     )

@@ -16,7 +16,7 @@ from orchestrator_core.clock import Clock, rfc3339
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.errors import Code
 from pool_core.workers import process
-from pool_core.workers.charge import Charge
+from pool_core.workers.charge import PENDING, Charge
 from pool_core.workers.classify import Failure, classify
 from pool_core.workers.loading import LoadPatience, LoadWatch
 from pool_core.workers.process import Host
@@ -29,6 +29,7 @@ __all__ = ["Patience", "Tender", "engine_version"]
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 0.5
 _ADOPTED_ANSWER_S: Final = 2.0
+_RECOGNITION_S: Final = 10.0
 _FAILED_START_GRACE_S: Final = 1.0
 
 
@@ -58,15 +59,20 @@ class Tender:
         """Ask an adopted worker once, so that a ready one is reported as ready at once."""
         if not charge.is_ours:
             return
-        result = await check(self._target(charge), answer_s=_ADOPTED_ANSWER_S)
+        try:
+            # Its parts are bounded one by one, and a stranger may send its answer drop by drop.
+            async with asyncio.timeout(_RECOGNITION_S):
+                result = await check(self._target(charge), answer_s=_ADOPTED_ANSWER_S)
+        except TimeoutError:
+            return
         if result.stage is Stage.READY:
-            await self._mark_ready(charge)
+            self._mark_ready(charge)
         elif result.stage is Stage.STRANGER:
             self._disown(charge, result)
 
     async def follow(self, charge: Charge) -> None:
         """Bring a started worker to ready, watch it to its end and say why it ended."""
-        coming = charge.status in (WorkerStatus.STARTING, WorkerStatus.LOADING)
+        coming = charge.status in PENDING
         if coming and not charge.exited.is_set():
             await _first_of(
                 self._ask_until_ready(charge), self._watch_load(charge), charge.exited.wait()
@@ -91,7 +97,7 @@ class Tender:
                 # What it says while it is being ended is no word on whether it works.
                 await charge.exited.wait()
             elif result.stage is Stage.READY:
-                return await self._mark_ready(charge)
+                return self._mark_ready(charge)
             elif result.stage is Stage.STRANGER and charge.process is None:
                 return self._disown(charge, result)
             elif result.stage in (Stage.WRONG, Stage.STRANGER):
@@ -134,7 +140,7 @@ class Tender:
                 charge.failure = Failure(Code.WORKER_LOST, reason)
                 return
 
-    async def _mark_ready(self, charge: Charge) -> None:
+    def _mark_ready(self, charge: Charge) -> None:
         record = charge.record
         charge.memory_bytes = resident_bytes(record.pid)
         charge.update(
@@ -142,11 +148,12 @@ class Tender:
             engine_version=record.engine_version or engine_version(self._words(charge)),
         )
         # Whoever adopts the worker must know as much as whoever was told that it is ready; but it
-        # answers whether or not the disk takes this note, and its identity is on the disk already.
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self.host.ledger.write, charge.record)
+        # answers whether or not the disk takes this note. Written on the loop: a thread could write
+        # after a stop has removed the record, and the next daemon would bring the worker back.
         if charge.exited.is_set() or charge.stopping:
             return
+        with contextlib.suppress(OSError):
+            self.host.ledger.write(charge.record)
         charge.status = WorkerStatus.READY
         self.on_change()
 

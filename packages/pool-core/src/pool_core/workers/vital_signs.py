@@ -1,6 +1,6 @@
 """Reads what a worker's process shows of its work: log, memory, reads, CPU time, counters."""
 
-from collections.abc import Mapping
+import asyncio
 from pathlib import Path
 from typing import Final, cast
 
@@ -8,7 +8,7 @@ import httpx
 import psutil
 
 from pool_core.workers.loading import Signs
-from pool_core.workers.watchdog import Counters, parse_counters
+from pool_core.workers.watchdog import LONGEST_TEXT, Counters, parse_counters
 
 __all__ = ["read_counters", "read_signs", "resident_bytes"]
 
@@ -37,24 +37,39 @@ def resident_bytes(pid: int | None) -> int | None:
         return None
     try:
         return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
 
 
 async def read_counters(url: str, key: str) -> Counters | None:
-    """Ask a worker for its metrics once, on a connection of its own; None without an answer."""
+    """Ask a worker for its metrics once, on a connection of its own; None without an answer.
+
+    An answer that holds no counters is one all the same: such a worker shows no busy slot.
+    """
     # Engines close kept connections without a word, and no proxy may stand before our own loopback.
     once = httpx.Limits(max_keepalive_connections=0)
     transport = httpx.AsyncHTTPTransport(verify=False, limits=once)
-    headers: Mapping[str, str] = {"Authorization": f"Bearer {key}"}
+    headers = {"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"}
     try:
-        async with httpx.AsyncClient(
-            transport=transport, timeout=_ANSWER_S, trust_env=False
-        ) as client:
-            answer = await client.get(f"{url}/metrics", headers=headers)
-    except httpx.HTTPError:
+        async with (
+            asyncio.timeout(_ANSWER_S),
+            httpx.AsyncClient(transport=transport, timeout=_ANSWER_S, trust_env=False) as client,
+            client.stream("GET", f"{url}/metrics", headers=headers) as answer,
+        ):
+            text = await _head(answer) if answer.status_code == 200 else ""
+    except (httpx.HTTPError, TimeoutError):
         return None
-    return parse_counters(answer.text) if answer.status_code == 200 else None
+    return parse_counters(text) or Counters(0, ())
+
+
+async def _head(answer: httpx.Response) -> str:
+    """As much of an answer as counters can take; an endless one must not fill our memory."""
+    body = b""
+    async for piece in answer.aiter_raw(LONGEST_TEXT):
+        body += piece
+        if len(body) >= LONGEST_TEXT:
+            break
+    return body[:LONGEST_TEXT].decode("utf-8", "replace")
 
 
 def _read_bytes(process: psutil.Process) -> int:

@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Counters", "StallWatch", "parse_counters"]
+__all__ = ["LONGEST_TEXT", "Counters", "StallWatch", "parse_counters"]
 
 _LINE: Final = re.compile(r"^llamacpp:(\w+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
 _BUSY: Final = "requests_processing"
 _MOVING: Final = ("prompt_tokens_total", "tokens_predicted_total", "n_decode_total")
-_LONGEST_TEXT: Final = 256 * 1024
+LONGEST_TEXT: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Counters:
 def parse_counters(text: str) -> Counters | None:
     """Read the engine's metrics; None when they do not say whether a slot is busy."""
     values: dict[str, float] = {}
-    for name, number in _LINE.findall(text[:_LONGEST_TEXT]):
+    for name, number in _LINE.findall(text[:LONGEST_TEXT]):
         try:
             values[name] = float(number)
         except ValueError:

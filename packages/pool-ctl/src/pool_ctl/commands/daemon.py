@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from orchestrator_core.console.lazy_group import LazyGroup
-from orchestrator_core.console.options import output_options
+from orchestrator_core.console.options import Seconds, output_options
 from orchestrator_core.console.programs import POOL_MANAGERD
 from orchestrator_core.console.render import Format, Output
+from orchestrator_core.errors import Exit
 from pool_ctl.commands.draining import drain, resume
 from pool_ctl.commands.service import install_service
 from pool_ctl.settings import CliSettings
@@ -54,7 +55,7 @@ def start(settings: CliSettings, *, config: Path | None, bind: str | None, out: 
 @click.option(
     "--grace",
     "grace_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=20.0,
     show_default=True,
     metavar="SECONDS",
@@ -66,7 +67,8 @@ def stop(settings: CliSettings, *, workers: bool, grace_s: float, out: Output) -
     """Stop pool-managerd.
 
     Its workers run on, so that a restart interrupts nobody; --workers stops them too, also those
-    that an earlier stop left running.
+    that an earlier stop left running. One that cannot be proven to be ours is left alone: exit
+    code 1.
     """
     from orchestrator_core.console.daemon_reports import ENDING_COLUMNS, ending_row, report_stop
     from pool_ctl.commands.leftovers import count_workers, stop_workers
@@ -85,7 +87,10 @@ def stop(settings: CliSettings, *, workers: bool, grace_s: float, out: Output) -
         out.text(f"{_count(stopped)} stopped")
     elif left:
         out.text(f"{_count(left)} left running; llorch-pool daemon stop --workers stops them")
-    return 0
+    if workers and left:
+        out.warn(f"{_count(left)} left running; llorch-pool worker list says why")
+        return Exit.FAILURE
+    return Exit.OK
 
 
 @click.command(

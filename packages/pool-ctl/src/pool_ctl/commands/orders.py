@@ -85,7 +85,11 @@ def _path_of(model: str) -> Path | None:
     if model.startswith("hf:") or not ("/" in model or model.lower().endswith(".gguf")):
         return None
     # Links stay as they are: a model store names its files by links and their targets by hashes.
-    return Path(os.path.abspath(model))  # noqa: PTH100 - resolve() would follow the links.
+    path = Path(os.path.abspath(model))  # noqa: PTH100 - resolve() would follow the links.
+    if not str(path).isprintable():
+        text = f"{str(path)!r} holds characters that no order can carry: give the file another name"
+        raise error_for(Refusal(Code.INVALID_REQUEST, text))
+    return path
 
 
 def _name_for(path: Path) -> str:

@@ -10,13 +10,14 @@ import click
 
 from orchestrator_core.console.endings import Pace
 from orchestrator_core.console.render import Output
-from orchestrator_core.contracts.pool import SpawnRequest, WorkerReport, WorkerStatus
+from orchestrator_core.contracts.pool import SpawnRequest, StopRequest, WorkerReport, WorkerStatus
 from orchestrator_core.errors import Code, LlorchError, Refusal, error_for
 from pool_ctl.pools.port import PoolPort
 
-__all__ = ["congratulate", "progress", "start", "wait_until_ready"]
+__all__ = ["bring_up", "congratulate", "progress", "start", "wait_until_ready"]
 
 _PACE: Final = Pace(step_s=0.1)
+_PORT_TRIES: Final = 3
 _READY: Final = frozenset({WorkerStatus.READY, WorkerStatus.BUSY})
 _UNDER_WAY: Final = frozenset({WorkerStatus.STARTING, WorkerStatus.LOADING})
 _ENDED: Final = frozenset({WorkerStatus.FAILED, WorkerStatus.PARKED})
@@ -28,6 +29,26 @@ def start(pool: PoolPort, order: SpawnRequest) -> WorkerReport:
     if started.status in _ENDED:
         raise _failure(started)
     return started
+
+
+def bring_up(pool: PoolPort, order: SpawnRequest, out: Output, *, timeout_s: float) -> WorkerReport:
+    """Start a worker and wait until it is ready; one that lost its port is started anew.
+
+    Another installation may take a port between our look at it and the engine's.
+    """
+    for tries_left in reversed(range(_PORT_TRIES)):
+        started = start(pool, order)
+        try:
+            return wait_until_ready(pool, started, progress(out), timeout_s=timeout_s)
+        except LlorchError as error:
+            if error.code is not Code.PORT_IN_USE or not tries_left:
+                raise
+            pool.stop(started.id, StopRequest(grace_s=0))
+        except KeyboardInterrupt:
+            stop_it = f"llorch-pool worker stop {started.name}"
+            out.say(f"{started.name} goes on starting; {stop_it} stops it")
+            raise
+    raise AssertionError("the last try has ended in a worker or in an error")
 
 
 def wait_until_ready(

@@ -41,7 +41,7 @@ WORKER_COLUMNS: Final = (
     Column("pid", "Pid", right=True),
     Column("port", "Port", right=True),
     Column("memory_bytes", "Memory", right=True, show=_size),
-    Column("incarnation", "Starts", right=True),
+    Column("starts", "Starts", right=True),
     Column("started_at", "Started"),
     Column("owner", "Owner"),
     Column("error_message", "Error"),
@@ -93,7 +93,9 @@ def worker_row(worker: "WorkerReport") -> dict[str, object]:
     first = ("id", "name", "pid", "port", "status", "model", "backend")
     row: dict[str, object] = {name: facts.pop(name) for name in first}
     chosen = {name: spec[name] for name in ("device_ids", "ctx", "parallel")}
-    return {**row, **chosen, **facts}
+    # Nobody here starts an external engine: its incarnations only tell one from the next.
+    starts = None if spec["engine"] == "openai" else worker.incarnation
+    return {**row, **chosen, **facts, "starts": starts}
 
 
 def device_row(device: "DeviceReport") -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator_core.console.lazy_group import LazyGroup
-from orchestrator_core.console.options import output_options, pool_url
+from orchestrator_core.console.options import Seconds, output_options, pool_url
 from orchestrator_core.console.render import Format, Output
 from pool_ctl.commands.views import SPAWN_COLUMNS, WORKER_COLUMNS, worker_row
 from pool_ctl.settings import CliSettings
@@ -52,7 +52,7 @@ Examples:
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=180.0,
     show_default=True,
     metavar="SECONDS",
@@ -98,16 +98,11 @@ def spawn(
     )
     with open_pool(settings, url, out.say) as pool:
         spec = make_spec(typed, pool.devices() if gpu is not None else [])
-        started = spawning.start(pool, SpawnRequest(spec=spec))
+        order = SpawnRequest(spec=spec)
         if wait:
-            try:
-                started = spawning.wait_until_ready(
-                    pool, started, spawning.progress(out), timeout_s=timeout_s
-                )
-            except KeyboardInterrupt:
-                stop_it = f"llorch-pool worker stop {started.name}"
-                out.say(f"{started.name} goes on starting; {stop_it} stops it")
-                raise
+            started = spawning.bring_up(pool, order, out, timeout_s=timeout_s)
+        else:
+            started = spawning.start(pool, order)
     spawning.congratulate(out, started)
     out.record({**worker_row(started), **_key_file(settings, started)}, SPAWN_COLUMNS)
 
@@ -117,7 +112,7 @@ def spawn(
 @click.option(
     "--grace",
     "grace_s",
-    type=click.FloatRange(0, 600),
+    type=Seconds(0, 600),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

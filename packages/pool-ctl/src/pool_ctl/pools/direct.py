@@ -145,7 +145,8 @@ class DirectPool:
         if path is None:
             text = f"no worker of this host is named {worker}"
             raise error_for(Refusal(Code.WORKER_NOT_FOUND, text))
-        return self._follow(path, worker, tail) if follow else iter(logs.tail(path, tail))
+        # A name may be given to another worker meanwhile; the file is called by the id.
+        return self._follow(path, path.stem, tail) if follow else iter(logs.tail(path, tail))
 
     def log_path(self, worker: str) -> Path | None:
         """The log of a worker by id or name, of one that was cleared away by its id."""
@@ -155,11 +156,11 @@ class DirectPool:
         path = self._layout.worker_logs / f"{record.id if record else worker}.log"
         return path if path.is_file() else None
 
-    def _follow(self, path: Path, worker: str, tail: int) -> Iterator[str]:
+    def _follow(self, path: Path, worker_id: str, tail: int) -> Iterator[str]:
         reader = logs.LogReader(path, tail)
         while True:
             # Asked before the look, so that the last words of a worker are still read.
-            record = self._onlooker.find(worker)
+            record = self._onlooker.find(worker_id)
             has_ended = record is None or not self._onlooker.is_alive(record)
             while batch := reader.read():
                 yield from batch

@@ -7,9 +7,11 @@ for the pool then; an order that broke off half-way is not, because it may have 
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import cached_property
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from orchestrator_core.catalog.external import is_external
 from orchestrator_core.clients.pool import PoolClient
 from orchestrator_core.console.endings import Pace
 from orchestrator_core.console.endpoints import key_for
@@ -20,14 +22,17 @@ from orchestrator_core.contracts.pool import (
     SpawnRequest,
     StopRequest,
     WorkerReport,
+    WorkerStatus,
 )
 from orchestrator_core.errors import Code, LlorchError
-from pool_ctl.pools.direct import DirectPool
 from pool_ctl.pools.faults import broke, broken_off, silent, was_refused
 from pool_ctl.pools.gate import Gate
 from pool_ctl.pools.port import PoolPort
 from pool_ctl.pools.remote import HttpPool
 from pool_ctl.settings import CliSettings
+
+if TYPE_CHECKING:
+    from pool_ctl.pools.direct import DirectPool
 
 __all__ = ["LocalPool"]
 
@@ -44,12 +49,13 @@ class LocalPool:
         settings: CliSettings,
         say: Callable[[str], None],
         pace: Pace | None = None,
-        direct: DirectPool | None = None,
+        direct: "DirectPool | None" = None,
     ) -> None:
         self._settings = settings
+        self._say = say
         self._pace = pace or Pace()
         self._gate = Gate(settings, say, self._pace)
-        self._direct = direct or DirectPool(settings, say, self._pace)
+        self._given = direct
         self._known: tuple[RunFile, PoolClient] | None = None
         self._answered_at: str | None = None
 
@@ -79,11 +85,11 @@ class LocalPool:
         seen = self._look(lambda pool: pool.look(started))
         if seen is not None:
             return seen
-        return self._act(
-            lambda pool: (
-                pool.settle(started) if isinstance(pool, DirectPool) else pool.look(started)
-            )
-        )
+
+        def settle(pool: PoolPort) -> WorkerReport | None:
+            return self._direct.settle(started) if self._is_ours else pool.look(started)
+
+        return self._act(settle)
 
     def stop(self, worker: str, order: StopRequest) -> WorkerReport:
         """Stop a worker."""
@@ -93,12 +99,13 @@ class LocalPool:
         """Stop every worker, also those whose daemon is gone; tells how many were ended."""
 
         def stop_each(pool: PoolPort) -> int:
-            if isinstance(pool, DirectPool):
-                return pool.stop_all(grace_s)
-            living = pool.workers()
-            for report in living:
+            if self._is_ours:
+                return self._direct.stop_all(grace_s)
+            # What nobody may stop here must not keep the others running.
+            found = [report for report in pool.workers() if _may_be_stopped(report)]
+            for report in found:
                 pool.stop(report.id, StopRequest(grace_s=grace_s))
-            return len(living)
+            return len(found)
 
         return self._act(stop_each, order="stop every worker")
 
@@ -124,6 +131,18 @@ class LocalPool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @cached_property
+    def _direct(self) -> "DirectPool":
+        # It brings a whole supervisor along: half of a command's time where a daemon answers.
+        from pool_ctl.pools.direct import DirectPool
+
+        return self._given or DirectPool(self._settings, self._say, self._pace)
+
+    @property
+    def _is_ours(self) -> bool:
+        """True while the act of this moment is carried out here."""
+        return self._answered_at is None
 
     def _act(self, ask: Callable[[PoolPort], T], *, order: str | None = None) -> T:
         """Carry an act out, holding the lock if it is ours; an order names what it changes."""
@@ -180,6 +199,10 @@ class LocalPool:
             key = key_for(run.url, env=self._settings.env, key_file=layout.pool_key)
             self._known = (run, PoolClient(run.url, key))
         return self._known[1]
+
+
+def _may_be_stopped(report: WorkerReport) -> bool:
+    return report.status is not WorkerStatus.UNCLAIMED and not is_external(report.spec)
 
 
 class _GoneError(Exception):

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from orchestrator_core.contracts.pool import DeviceReport, WorkerReport, WorkerStatus
 from pool_core.devices.inventory import open_inventory
+from pool_core.workers.charge import PENDING
 from pool_core.workers.installation import Installation, open_supervisor
 from pool_core.workers.supervisor import Supervisor
 from pool_core.workers.survey import Models
@@ -18,7 +19,6 @@ __all__ = ["Sitting", "take"]
 
 T = TypeVar("T")
 
-_PENDING: Final = frozenset({WorkerStatus.STARTING, WorkerStatus.LOADING})
 _VERDICT_S: Final = 5.0
 
 
@@ -79,7 +79,7 @@ def _innermost(group: BaseExceptionGroup[Exception]) -> Exception:
 
 
 def _has_verdict(report: WorkerReport | None) -> bool:
-    return report is None or (report.status not in _PENDING and _is_explained(report))
+    return report is None or (report.status not in PENDING and _is_explained(report))
 
 
 def _is_explained(report: WorkerReport) -> bool:

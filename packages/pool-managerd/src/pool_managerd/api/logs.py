@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from orchestrator_core.contracts.pool import WorkerReport, WorkerStatus
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.stream import sse
+from pool_core.workers.charge import ENDED
 from pool_core.workers.logs import POLL_S, follow_batches
 from pool_managerd.api.replies import refused
 from pool_managerd.runtime.pool import Pool
@@ -26,7 +27,6 @@ __all__ = ["LogsApi"]
 _TAIL_MAX_LINES: Final = 100_000
 _OPEN_MAX: Final = 32
 _COMMENT_EVERY_S: Final = 15.0
-_ENDED: Final = frozenset({WorkerStatus.STOPPED, WorkerStatus.FAILED, WorkerStatus.PARKED})
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -100,7 +100,7 @@ class LogsApi:
         return report.status if report else WorkerStatus.STOPPED
 
     def _has_ended(self, worker_id: str) -> bool:
-        return self._status(worker_id) in _ENDED
+        return self._status(worker_id) in ENDED
 
     def _no_log(self, worker: str) -> Refusal:
         if self._report(worker) is None:

@@ -49,6 +49,9 @@ def explain_validation(problems: Sequence[Mapping[str, object]]) -> Refusal:
 
 
 def _field_of(problem: Mapping[str, object]) -> str:
+    if problem.get("type") == "json_invalid":
+        # Its place is a character of the text.
+        return ""
     # The first part of a place says "body" or "path", which a caller knows.
     place = cast("Sequence[object]", problem.get("loc", ()))
     return ".".join(str(part) for part in place[1:])

@@ -18,7 +18,6 @@ import uvloop
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clock import SystemClock
 from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD
-from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.daemon.notify import Notifier, keep_alive, watchdog_interval_s
 from orchestrator_core.daemon.presence import Presence, url_of
 from orchestrator_core.daemon.program import Site
@@ -29,6 +28,7 @@ from orchestrator_core.platforms import runfiles
 from pool_core.catalog.host_models import HostModels
 from pool_core.devices.inventory import open_inventory
 from pool_core.externals.watch import Externals
+from pool_core.workers.charge import ENDED
 from pool_core.workers.installation import (
     Installation,
     find_worker_program,
@@ -54,7 +54,6 @@ from pool_managerd.settings import LOCAL, PoolSettings
 __all__ = ["Daemon", "serve"]
 
 _KILL_MARGIN_S: Final = 15.0
-_ENDED: Final = frozenset({WorkerStatus.STOPPED, WorkerStatus.FAILED, WorkerStatus.PARKED})
 
 _log: Final = structlog.stdlib.get_logger()
 
@@ -243,7 +242,7 @@ class Daemon:
         _log.info("pool.stopped", workers_left_running=workers, hint=hint)
 
     def _living_workers(self) -> int:
-        return sum(report.status not in _ENDED for report in self._supervisor.reports())
+        return sum(report.status not in ENDED for report in self._supervisor.reports())
 
 
 def _installed_engines() -> tuple[str, ...]:

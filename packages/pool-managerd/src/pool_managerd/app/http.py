@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from pool_managerd.api import faults
+from pool_managerd.api.bodies import StrictRequest
 from pool_managerd.api.drain import DrainApi
 from pool_managerd.api.edge import Edge
 from pool_managerd.api.guard import HostGuard, KeyGuard
@@ -77,7 +78,9 @@ def _guarded(scope: Scope, guard: KeyGuard) -> type[APIRoute]:
 
             async def checked(request: Request) -> Response:
                 refusal = guard.check(scope, request.headers.get("authorization"))
-                return refused(refusal) if refusal is not None else await answer(request)
+                if refusal is not None:
+                    return refused(refusal)
+                return await answer(StrictRequest(request.scope, request.receive))
 
             return checked
 

@@ -59,16 +59,20 @@ class DeviceWatch:
 
     async def refresh(self) -> None:
         """Take one picture, or mark the last one stale."""
-        if self._running is None:
-            self._running = self._start()
-        done, _ = await asyncio.wait({self._running}, timeout=self._deadline_s)
+        try:
+            running = self._running = self._running or self._start()
+        except RuntimeError as error:
+            # A host at its limit of threads has more by the next look.
+            self._keep_stale(str(error))
+            return
+        done, _ = await asyncio.wait({running}, timeout=self._deadline_s)
         if not done:
             self._keep_stale("the probe does not answer")
         else:
-            finished, self._running = self._running, None
-            error = finished.exception()
+            self._running = None
+            error = running.exception()
             if error is None:
-                self._take(finished.result(), self._ask_faults())
+                self._take(running.result(), self._ask_faults())
             else:
                 self._keep_stale(f"{type(error).__name__}: {error}")
         self.probed.set()
@@ -107,6 +111,8 @@ _MOVING: Final[dict[str, object]] = {
     "utilization_percent": None,
     "temperature_c": None,
     "power_w": None,
+    # A laptop shares its power between processor and card anew all the time.
+    "power_limit_w": None,
     "processes": (),
 }
 

@@ -12,15 +12,15 @@ from typing import Final, Protocol
 
 import structlog
 
-from orchestrator_core.contracts.pool import WantedSet, WantedWorker, WorkerReport, WorkerStatus
+from orchestrator_core.contracts.pool import WantedSet, WantedWorker, WorkerReport
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.platforms import files
+from pool_core.workers.charge import ENDED
 
 __all__ = ["DrainSwitch", "Draining", "only_running", "refuse_start"]
 
 _WORDS: Final = b'{"draining": true}\n'
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_ENDED: Final = frozenset({WorkerStatus.STOPPED, WorkerStatus.FAILED, WorkerStatus.PARKED})
 
 _log: Final = structlog.stdlib.get_logger()
 
@@ -80,7 +80,7 @@ class DrainSwitch:
 
 def refuse_start(worker_id: str, reports: Sequence[WorkerReport]) -> Refusal | None:
     """Answer an order of the orchestrator while draining: only what runs already is confirmed."""
-    if any(report.id == worker_id and report.status not in _ENDED for report in reports):
+    if any(report.id == worker_id and report.status not in ENDED for report in reports):
         return None
     return Refusal(
         Code.DRAINING,

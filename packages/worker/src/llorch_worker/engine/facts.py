@@ -49,6 +49,9 @@ def _regular_file(path: Path, flag: str) -> os.stat_result:
 def read_model(path: Path) -> ModelFacts:
     """Read the header of the model file."""
     size = _regular_file(path, "--model").st_size
+    if size == 0:
+        # Not even opened: some files of the system are empty and still never end.
+        raise FileError(f"--model {path}: the file is empty")
     try:
         with path.open("rb") as source:
             facts = _read_facts(source, size)
@@ -61,8 +64,6 @@ def read_model(path: Path) -> ModelFacts:
 
 def _read_facts(source: BinaryIO, size: int) -> ModelFacts | Damaged:
     data = source.read(FIRST_READ_BYTES)
-    if not data:
-        return Damaged("the file is empty")
     header = parse_header(data)
     while isinstance(header, More):
         added = source.read(max(header.needed_bytes - len(data), len(data)))
@@ -82,12 +83,15 @@ def read_keys(path: Path) -> tuple[str, ...]:
     status = _regular_file(path, "--api-key-file")
     if status.st_mode & 0o077:
         raise FileError(f"--api-key-file {path}: others may read it (chmod 600)")
-    if status.st_size > _MAX_KEY_FILE_BYTES:
-        raise FileError(f"--api-key-file {path}: too large")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open("rb") as source:
+            # Some files of the system are longer than they say.
+            content = source.read(_MAX_KEY_FILE_BYTES + 1)
+        lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise FileError(f"--api-key-file {path}: not text") from error
     except OSError as error:
         raise FileError(f"--api-key-file {path}: {error.strerror}") from error
+    if len(content) > _MAX_KEY_FILE_BYTES:
+        raise FileError(f"--api-key-file {path}: too large")
     return tuple(line.strip() for line in lines if line.strip())

@@ -16,6 +16,7 @@ from orchestrator_core.units import format_bytes
 __all__ = ["HostFacts", "refuse", "refuse_keys", "refuse_model"]
 
 _MAX_SLOTS: Final = 256
+_MAX_CTX_TOTAL: Final = 1 << 24
 _MAX_LAYERS: Final = 9999
 _MIN_BATCH: Final = 32
 _MAX_BATCH: Final = 65_536
@@ -50,6 +51,7 @@ def refuse(settings: Settings, host: HostFacts) -> str | None:
         ),
         (threads_ok, f"--threads {s.threads}: must be 1 to {host.cpus}, the CPUs of this process"),
         (0 <= s.gpu_layers <= _MAX_LAYERS, f"--n-gpu-layers {s.gpu_layers}: must be 0 to 9999"),
+        (str(s.model).isprintable(), f"--model {str(s.model)!a}: must be printable text"),
         (_is_name(s.alias), "--alias: must be 1 to 256 printable characters without spaces"),
         (
             1 <= s.sse_ping_interval_s <= _MAX_PING_S,
@@ -71,6 +73,8 @@ def refuse_model(settings: Settings, host: HostFacts, model: ModelFacts) -> str 
             f"--ctx-size {settings.ctx_size}: {per_slot} tokens for each of {settings.parallel} "
             f"slots, but the model was trained for {model.trained_ctx}"
         )
+    if settings.ctx_size > _MAX_CTX_TOTAL:
+        return f"--ctx-size {settings.ctx_size}: at most {_MAX_CTX_TOTAL} tokens in all slots"
     need = estimate(
         model,
         ctx=per_slot,
@@ -80,7 +84,8 @@ def refuse_model(settings: Settings, host: HostFacts, model: ModelFacts) -> str 
     )
     # Who starts workers leaves a margin and knows the other ones; here only what is sure to fail
     # is refused, because the engine would fill the host's memory and never say so.
-    if need.sure_bytes <= host.memory_available_bytes:
+    # What a GPU holds does not lie in this memory.
+    if settings.gpu_layers or need.sure_bytes <= host.memory_available_bytes:
         return None
     return (
         f"--ctx-size {settings.ctx_size}: the model needs {format_bytes(need.sure_bytes)}, of which "

@@ -1,10 +1,13 @@
 """Makes the FastAPI application of the plain routes out of the route table."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from orchestrator_core.errors import Code, LlorchError, Refusal
@@ -17,9 +20,28 @@ __all__ = ["PlainHandler", "plain_app"]
 PlainHandler = Callable[..., Awaitable[object]]
 
 
+class _StrictRequest(Request):
+    """Reads JSON by the letter: Python's own reader lets text in that no answer can hold."""
+
+    async def json(self) -> object:
+        """Read the body."""
+        return orjson.loads(await self.body())
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await answer(_StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
 def plain_app(routes: Iterable[Route], handlers: Mapping[str, PlainHandler]) -> FastAPI:
     """Bind every plain row to its handler."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.router.route_class = _StrictRoute
     for route in routes:
         if route.manner is Manner.PLAIN:
             app.add_api_route(
