@@ -104,6 +104,20 @@ def test_a_stranger_with_the_lock_is_named_within_seconds(settings: CliSettings)
 
 
 @pytest.mark.usefixtures("held")
+def test_a_stranger_is_named_once_also_on_a_slow_machine(settings: CliSettings) -> None:
+    clock, said = Clock(), list[str]()
+
+    def look_at_the_clock() -> float:
+        clock.now_s += 0.05
+        return clock.now_s
+
+    slow = Pace(look_at_the_clock, clock.pause, 0.06)
+    with pytest.raises(LlorchError), Gate(settings, said.append, slow).act():
+        pass
+    assert said == []
+
+
+@pytest.mark.usefixtures("held")
 def test_another_command_is_waited_for_with_one_line_and_not_for_ever(
     settings: CliSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,8 @@ class Gate:
                 holder, since_s = _name(pid), now_s
             if now_s - since_s >= holder.patience_s or now_s - began_s >= _LONGEST_S:
                 raise self._given_up(holder, now_s - since_s)
-            if now_s - began_s >= _TOLD_AFTER_S and not told:
+            is_worth_it = holder.patience_s > _TOLD_AFTER_S
+            if is_worth_it and not told and now_s - began_s >= _TOLD_AFTER_S:
                 told = True
                 self._say(f"waiting for {holder.describe()} ...")
             self._pace.pause(self._pace.step_s)
