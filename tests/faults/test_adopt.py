@@ -186,7 +186,8 @@ def test_a_worker_that_refuses_our_key_is_never_touched(home: Home, key: str | N
     other = spawn(home, "tiny-story")
     assert other["name"] != worker["name"]
     assert other["port"] != worker["port"]
-    home.pool("daemon", "stop", "--workers").must()
+    told = home.pool("daemon", "stop", "--workers").must(1)
+    assert "1 worker left running" in told.err
     assert is_alive(worker["pid"])
     assert not is_alive(other["pid"])
     # With its key it is ours again.

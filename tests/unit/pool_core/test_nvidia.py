@@ -345,9 +345,11 @@ def test_a_card_that_is_plugged_in_later_is_asked_for_by_a_new_helper(
 def test_a_helper_that_is_not_needed_any_more_leaves_no_zombie(
     gpus: StubGpus, probe: NvidiaProbe
 ) -> None:
-    def helpers() -> list[psutil.Process]:
+    others = set(psutil.Process().children())
+
+    def helpers() -> set[psutil.Process]:
         probe.look()
-        return psutil.Process().children()
+        return set(psutil.Process().children()) - others
 
     gpus["init"] = DRIVER_NOT_LOADED
     assert answered(probe) == Sighting()
