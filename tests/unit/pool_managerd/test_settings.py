@@ -1,4 +1,4 @@
-"""Settings: names and the worker's program."""
+"""Settings: what scripts rely on, and how a mistake in the file is told."""
 
 from pathlib import Path
 
@@ -32,3 +32,11 @@ def test_reads_the_environment_that_scripts_rely_on() -> None:
 def test_refuses_an_orchestrator_url_that_is_none(url: str) -> None:
     with pytest.raises(RequestError, match="http://HOST:PORT"):
         read(LLORCH_POOL_ORCHESTRATOR_URL=url)
+
+
+def test_an_unknown_key_of_an_engine_is_told_without_a_wrong_guess(tmp_path: Path) -> None:
+    file = tmp_path / "pool.toml"
+    file.write_text('[[external]]\nname = "a"\nurl = "http://127.0.0.1:1"\nkey = "secret"\n')
+    with pytest.raises(RequestError) as caught:
+        load(PoolSettings, env_prefix=ENV_PREFIX, env={}, file=file, flags={})
+    assert caught.value.refusal.message == 'pool.toml: unknown key "external.0.key"'

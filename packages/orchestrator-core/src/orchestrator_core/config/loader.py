@@ -157,7 +157,10 @@ def _source(key: str, origins: Mapping[str, str], file: Path | None) -> str:
 
 def _say(problem: ErrorDetails, key: str, model: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, dict(_leaves(model)), n=1)
+        # What stands elsewhere in the file is not what was meant here, however alike it looks.
+        depth = key.count(".")
+        leaves = [leaf for leaf in dict(_leaves(model)) if leaf.count(".") == depth]
+        near = difflib.get_close_matches(key, leaves, n=1)
         hint = f' (did you mean "{near[0]}"?)' if near else ""
         return f'unknown key "{key}"{hint}'
     if problem["type"] == "missing":
