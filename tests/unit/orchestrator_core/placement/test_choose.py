@@ -129,6 +129,29 @@ def test_each_refused_pool_has_its_reason():
     assert choose_home([*pools, holder], HomeNeed(hub)).chosen is holder
 
 
+def test_nothing_is_placed_on_a_device_that_is_stale_or_broken():
+    lost = pool("attic", free=9)
+    [device] = lost.devices
+    lost.devices = (device.model_copy(update={"stale": True, "fault": "lost: it fell off"}),)
+    choice = choose_home([lost, pool("barn", free=4)], HomeNeed(worker_spec()))
+    assert choice.chosen is not None
+    assert choice.chosen.pool_id == "barn"
+    alone = choose_home([lost], HomeNeed(worker_spec()))
+    line = f"pool attic has no sound device for backend cpu: {device.name}: lost: it fell off"
+    assert alone.reasons == (line,)
+
+
+def test_only_sound_devices_count_for_the_free_memory():
+    mixed = pool("attic", free=9)
+    [device] = mixed.devices
+    mixed.devices = (
+        device.model_copy(update={"stale": True}),
+        device.model_copy(update={"id": "second", "memory_free_bytes": 3 << 30}),
+    )
+    choice = choose_home([mixed, pool("barn", free=4)], HomeNeed(worker_spec()))
+    assert choice.reasons == ("pool barn has the most free memory: 4 GiB",)
+
+
 def test_pin_wins_over_memory():
     pools = [pool("attic", free=4), pool("barn", free=9)]
     choice = choose_home(pools, HomeNeed(worker_spec(), PoolId("attic")))

@@ -118,6 +118,11 @@ class DeviceReport(Fact):
     power_limit_w: float | None = None
     processes: tuple[DeviceProcess, ...] = ()
 
+    @property
+    def is_sound(self) -> bool:
+        """True when its driver answers and finds nothing wrong: nothing is placed elsewhere."""
+        return not self.stale and self.fault is None
+
 
 class ModelFile(Order):
     """A resolved model: exactly one file, named by its content."""

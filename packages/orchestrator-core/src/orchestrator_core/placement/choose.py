@@ -63,8 +63,8 @@ def choose_home(pools: Iterable[PoolRecord], need: HomeNeed) -> Choice[PoolRecor
 
 
 def free_memory_bytes(pool: PoolRecord, backend: Backend) -> int:
-    """The free memory of the pool's roomiest device for this backend."""
-    fitting = (d.memory_free_bytes for d in pool.devices if backend in d.backends)
+    """The free memory of the pool's roomiest sound device for this backend."""
+    fitting = (d.memory_free_bytes for d in pool.devices if backend in d.backends and d.is_sound)
     return max(fitting, default=0)
 
 

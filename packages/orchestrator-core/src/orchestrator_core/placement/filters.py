@@ -93,9 +93,14 @@ def _online(pool: PoolRecord, _need: HomeNeed) -> str | None:
 
 
 def _supports_backend(pool: PoolRecord, need: HomeNeed) -> str | None:
-    if any(need.spec.backend in device.backends for device in pool.devices):
+    backend = need.spec.backend
+    offering = [device for device in pool.devices if backend in device.backends]
+    if any(device.is_sound for device in offering):
         return None
-    return f"has no device for backend {need.spec.backend}"
+    if not offering:
+        return f"has no device for backend {backend}"
+    fault = offering[0].fault or "its driver does not answer"
+    return f"has no sound device for backend {backend}: {offering[0].name}: {fault}"
 
 
 def _has_model(pool: PoolRecord, need: HomeNeed) -> str | None:

@@ -46,7 +46,7 @@ def choose_devices(order: WorkerSpec, host: HostPicture) -> tuple[DeviceReport, 
     if order.device_ids:
         known = {device.id: device for device in offering}
         return tuple(known[name] for name in order.device_ids)
-    sound = [device for device in offering if not _is_faulty(device)]
+    sound = [device for device in offering if device.is_sound]
     if not sound:
         return _faulty(offering[0])
     return (min(sound, key=lambda device: (-host.left_bytes(device), device.index)),)
@@ -84,7 +84,7 @@ def _check_named(order: WorkerSpec, host: HostPicture) -> Refusal | None:
                 "device_ids",
                 f"{_shown(name)} is no {order.backend.value} device: it offers {offers}",
             )
-        if _is_faulty(device):
+        if not device.is_sound:
             return _faulty(device)
     return None
 
@@ -132,10 +132,6 @@ def _check_instructions(host: HostPicture) -> Refusal | None:
         "F16C: use another host, or a llama-server build made for this CPU",
         {"missing": missing},
     )
-
-
-def _is_faulty(device: DeviceReport) -> bool:
-    return device.stale or device.fault is not None
 
 
 def _faulty(device: DeviceReport) -> Refusal:
