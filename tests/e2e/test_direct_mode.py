@@ -15,6 +15,7 @@ import pytest
 
 from support.answers import chat_answers
 from support.home import Home
+from support.pool_commands import spawn, workers
 from support.waiting import until_sync
 
 pytestmark = pytest.mark.e2e
@@ -79,19 +80,6 @@ def spawning(home: Home) -> Generator[subprocess.Popen[str]]:
         finally:
             if process.poll() is None:
                 process.kill()
-
-
-def spawn(home: Home, model: str = "tiny-chat", *args: str) -> dict[str, object]:
-    done = home.pool("worker", "spawn", "cpu", "--model", model, "--format", "json", *args).must()
-    worker = done.json()
-    assert isinstance(worker, dict)
-    return worker
-
-
-def workers(home: Home) -> list[dict[str, object]]:
-    listed = home.pool("worker", "list", "--format", "json").must().json()
-    assert isinstance(listed, list)
-    return listed
 
 
 def facts(home: Home) -> list[list[object]]:

@@ -8,6 +8,7 @@ import pytest
 from support.events import api, events_of, submit, text_of
 from support.home import Home
 from support.openai_server import OpenAiServer
+from support.pool_commands import workers
 from support.waiting import until_sync
 
 pytestmark = pytest.mark.e2e
@@ -94,25 +95,19 @@ def test_it_is_failed_while_it_is_down_and_serves_again_when_it_is_back(
 
 
 def test_a_command_without_a_daemon_knows_it_too(configured: Home) -> None:
-    (worker,) = listed(configured)
+    (worker,) = workers(configured)
     assert (worker["name"], worker["status"], worker["model"]) == (NAME, "ready", "big")
     assert (worker["pid"], worker["slots_total"]) == (None, 2)
     refused = configured.pool("worker", "stop", NAME).must(1)
     assert "is run by somebody else: take it out of pool.toml" in refused.err
     configured.pool("daemon", "start").must()
     until_sync(
-        lambda: [it["status"] for it in listed(configured)] == ["ready"],
+        lambda: [it["status"] for it in workers(configured)] == ["ready"],
         timeout_s=30,
         what="the daemon's look",
     )
-    (same,) = listed(configured)
+    (same,) = workers(configured)
     assert (same["id"], same["name"]) == (worker["id"], worker["name"])
     refused = configured.pool("worker", "stop", NAME).must(1)
     assert "is run by somebody else: take it out of pool.toml" in refused.err
     configured.pool("daemon", "stop").must()
-
-
-def listed(home: Home) -> list[dict[str, object]]:
-    rows = home.pool("worker", "list", "--format", "json").must().json()
-    assert isinstance(rows, list)
-    return rows

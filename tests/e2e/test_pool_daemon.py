@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from support.home import Finished, Home
+from support.pool_commands import spawn, workers
 from support.waiting import until_sync
 
 pytestmark = pytest.mark.e2e
@@ -30,19 +31,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
     yield home
     home.pool("daemon", "stop", "--workers").must()
     until_sync(lambda: not home.processes(), what="the end of every process")
-
-
-def spawn(home: Home, model: str = "tiny-chat", *args: str) -> dict[str, object]:
-    done = home.pool("worker", "spawn", "cpu", "--model", model, "--format", "json", *args).must()
-    worker = done.json()
-    assert isinstance(worker, dict)
-    return worker
-
-
-def workers(home: Home) -> list[dict[str, object]]:
-    listed = home.pool("worker", "list", "--format", "json").must().json()
-    assert isinstance(listed, list)
-    return listed
 
 
 def run_daemon(home: Home, *args: str) -> Finished:

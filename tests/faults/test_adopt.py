@@ -22,14 +22,17 @@ from support.faults import (
     kill,
     listed,
     sleeper,
-    spawn,
 )
 from support.home import Home
+from support.pool_commands import spawn
 from support.waiting import until_sync
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("repetition")]
 
 Worker = dict[str, object]
+
+# Several workers share two cores here.
+ONE = ("--threads", "1")
 
 
 @pytest.fixture
@@ -74,7 +77,11 @@ def becomes(home: Home, worker_id: object, **facts: object) -> Worker:
 
 
 def test_a_killed_daemon_breaks_no_stream_and_the_next_one_knows_its_workers(home: Home) -> None:
-    workers = [spawn(home), spawn(home, "tiny-story"), spawn(home)]
+    workers = [
+        spawn(home, "tiny-chat", *ONE),
+        spawn(home, "tiny-story", *ONE),
+        spawn(home, "tiny-chat", *ONE),
+    ]
     whole = chat_answers("tiny-chat")["Count to one hundred"]
     stream = frozen_in_mid_stream(home, workers[0], whole)
     assert 0 < len(stream.text) < len(whole)
@@ -95,7 +102,7 @@ def test_a_killed_daemon_breaks_no_stream_and_the_next_one_knows_its_workers(hom
 
 
 def test_a_killed_worker_is_seen_at_once_and_comes_back_in_its_place(home: Home) -> None:
-    first, second = spawn(home), spawn(home, "tiny-story")
+    first, second = spawn(home, "tiny-chat", *ONE), spawn(home, "tiny-story", *ONE)
     kill(first["pid"])
     failed = until_sync(
         lambda: (it := listed(home)[str(first["id"])])["status"] != "ready" and it,
@@ -118,7 +125,7 @@ def test_a_killed_worker_is_seen_at_once_and_comes_back_in_its_place(home: Home)
 
 
 def test_a_squatter_on_the_port_is_left_alone_and_walked_around(home: Home) -> None:
-    worker = spawn(home)
+    worker = spawn(home, "tiny-chat", *ONE)
     kill_daemon(home)
     kill(worker["pid"])
     with socket.socket() as squatter:
@@ -136,7 +143,7 @@ def test_a_squatter_on_the_port_is_left_alone_and_walked_around(home: Home) -> N
 
 
 def test_a_recycled_pid_is_nobody_of_ours(home: Home) -> None:
-    worker = spawn(home)
+    worker = spawn(home, "tiny-chat", *ONE)
     kill_daemon(home)
     kill(worker["pid"])
     with sleeper() as innocent:
@@ -154,7 +161,7 @@ def test_a_recycled_pid_is_nobody_of_ours(home: Home) -> None:
 
 
 def test_even_our_own_marks_do_not_make_a_stranger_ours(home: Home) -> None:
-    worker = spawn(home)
+    worker = spawn(home, "tiny-chat", *ONE)
     kill_daemon(home)
     kill(worker["pid"])
     with sleeper(LLORCH_WORKER=str(worker["id"]), LLORCH_INSTANCE="another-home") as innocent:
@@ -169,7 +176,7 @@ def test_even_our_own_marks_do_not_make_a_stranger_ours(home: Home) -> None:
 
 @pytest.mark.parametrize("key", ["a-key-that-opens-nothing-here", None])
 def test_a_worker_that_refuses_our_key_is_never_touched(home: Home, key: str | None) -> None:
-    worker = spawn(home)
+    worker = spawn(home, "tiny-chat", *ONE)
     kill_daemon(home)
     key_file = home.state / "pool" / "workers" / f"{worker['id']}.key"
     right = key_file.read_text("utf-8")
@@ -183,7 +190,7 @@ def test_a_worker_that_refuses_our_key_is_never_touched(home: Home, key: str | N
     refused = home.pool("worker", "stop", "worker-cpu-0").must(1)
     assert f"kill {worker['pid']} ends it" in refused.err
     # Its name, its port and its memory count as taken.
-    other = spawn(home, "tiny-story")
+    other = spawn(home, "tiny-story", *ONE)
     assert other["name"] != worker["name"]
     assert other["port"] != worker["port"]
     told = home.pool("daemon", "stop", "--workers").must(1)
@@ -197,7 +204,7 @@ def test_a_worker_that_refuses_our_key_is_never_touched(home: Home, key: str | N
 
 
 def test_an_end_that_nobody_watched_is_told_and_mended(home: Home) -> None:
-    worker = spawn(home)
+    worker = spawn(home, "tiny-chat", *ONE)
     kill_daemon(home)
     kill(worker["pid"])
     (shown,) = json.loads(home.pool("worker", "list", "--format", "json").must().out)

@@ -22,7 +22,7 @@ from support.home import Home
 from support.waiting import until_sync
 from support.worker_process import deltas
 
-__all__ = ["FrozenStream", "frozen_in_mid_stream", "is_alive", "kill", "listed", "sleeper", "spawn"]
+__all__ = ["FrozenStream", "frozen_in_mid_stream", "is_alive", "kill", "listed", "sleeper"]
 
 _FREEZE_TRIES = 40
 _LONG = "Count to one hundred"
@@ -38,14 +38,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "repetition" in metafunc.fixturenames:
         reps = metafunc.config.getoption("--reps")
         metafunc.parametrize("repetition", range(1, reps + 1))
-
-
-def spawn(home: Home, model: str = "tiny-chat") -> dict[str, object]:
-    """A ready worker, as `llorch-pool` prints it."""
-    words = ("worker", "spawn", "cpu", "--model", model, "--threads", "1", "--format", "json")
-    worker = home.pool(*words).must().json()
-    assert isinstance(worker, dict)
-    return worker
 
 
 def listed(home: Home) -> dict[str, dict[str, object]]:

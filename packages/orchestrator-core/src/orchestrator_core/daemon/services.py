@@ -248,7 +248,7 @@ def _refuse_scope(host: HostFacts, scope: Scope, *, only_text: bool) -> Refusal 
         reason = "a user's service belongs to a user who logs in: run this without sudo"
     elif scope is Scope.USER and not host.is_mac and not host.user_manager_runs:
         reason = (
-            f"systemd runs no services for {host.me.name} in this session: log in as that user "
+            f"systemd runs no services for {host.me.name} here: log in as that user "
             "without su or sudo, or install a system service with sudo and --system"
         )
     return Refusal(Code.INTERNAL, reason) if reason else None
