@@ -239,7 +239,8 @@ def test_names_what_is_wrong_with_a_model_file(case: str, reason: str, tmp_path:
     done = try_worker(*args)
     assert done.returncode == 1
     assert reason in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("llorch-worker: error: ")
+    # The engine logs from a thread of its own, so which line comes last is not ours to say.
+    assert done.stderr.count("llorch-worker: error: ") == 1
 
 
 def test_a_taken_port_is_a_failed_start(worker: RunningWorker, tmp_path: Path) -> None:
