@@ -225,7 +225,7 @@ def _damaged(case: str) -> bytes:
         ("empty", "the file is empty"),
         ("text", "it is a web page, not a model"),
         ("version", "GGUF version 99 is not supported"),
-        ("short-header", "the file ends inside its header"),
+        ("short-header", "it is incomplete: it ends inside its header"),
         ("short-tensors", "the file is incomplete"),
         ("architecture", "unknown model architecture: 'zzz99'"),
         ("blocks", "the header claims 2147483648 as llama.block_count"),

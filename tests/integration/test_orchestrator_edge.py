@@ -275,7 +275,6 @@ async def test_a_fault_of_ours_is_told_in_our_envelope(
     monkeypatch.setattr(PoolHandlers, "_view", break_down)
     await site.register()
     plain = await site.client.get("/v2/pools")
-    monkeypatch.setattr(type(site.parts.loop.machine), "hosts_model", break_down)
     monkeypatch.setattr("orchestratord.api.hot.models.ModelHandlers._is_here", break_down)
     hot = await site.client.get("/v1/models")
     for reply in (plain, hot):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator_core.contracts.pool import WorkerReport, WorkerSpec
+from orchestrator_core.contracts.pool import ModelReport, WorkerReport, WorkerSpec
 from orchestrator_core.contracts.tasks import Timings, Usage
 from orchestrator_core.errors import Code
 from orchestrator_core.ids import PoolId, WorkerId
@@ -64,9 +64,16 @@ class MachineScript:
         return self.post(event)
 
     def beat(
-        self, pool: str = "home", *workers: WorkerReport, session: int = 1, draining: bool = False
+        self,
+        pool: str = "home",
+        *workers: WorkerReport,
+        session: int = 1,
+        models: tuple[ModelReport, ...] | None = None,
+        draining: bool = False,
     ) -> list[c.Command]:
-        event = pool_beat(pool, at=self.at, session=session, workers=workers, draining=draining)
+        event = pool_beat(
+            pool, at=self.at, session=session, workers=workers, models=models, draining=draining
+        )
         return self.post(event)
 
     def tick(self, at: float | None = None) -> list[c.Command]:

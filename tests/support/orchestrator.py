@@ -305,6 +305,7 @@ async def running_orchestrator(
     admin = layout.admin_key.read_text().strip()
     async with asyncio.TaskGroup() as tasks:
         parts = build_parts(
+            catalog=Catalog.load(),
             settings=chosen,
             version="1.2.3",
             hosts=(),

@@ -120,11 +120,14 @@ class FakeWorkers:
 
 
 class FakeModels:
-    """One model."""
+    """The built-in model, and what a test adds."""
+
+    def __init__(self) -> None:
+        self.models = [ModelReport(id="tiny-chat", file="tiny-chat.gguf", size_bytes=924160)]
 
     def reports(self) -> list[ModelReport]:
-        """The built-in one."""
-        return [ModelReport(id="tiny-chat", file="tiny-chat.gguf", size_bytes=924160)]
+        """All of them."""
+        return list(self.models)
 
 
 class FakeDevices:

@@ -107,3 +107,10 @@ def test_what_a_gpu_holds_is_not_compared_with_the_hosts_memory() -> None:
     large = replace(MODEL, weights_bytes=10**12)
     assert refuse_model(settings(gpu_layers=999), HOST, large) is None
     assert refuse_model(settings(), HOST, large) is not None
+
+
+def test_a_part_that_was_not_read_is_no_reason_to_refuse() -> None:
+    # The last part of a split model may be as small as it likes.
+    split = replace(MODEL, weights_bytes=600_000_000, weights_exact=False, split_count=2)
+    assert refuse_model(settings(), HOST, split) is None
+    assert refuse_model(settings(), HOST, replace(split, weights_bytes=10**9)) is not None

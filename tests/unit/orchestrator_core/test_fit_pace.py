@@ -6,7 +6,7 @@ GIB = 1 << 30
 
 def test_a_small_model_has_a_minute() -> None:
     assert stall_s(1_000_000, 256, Backend.CPU) == 60.0
-    assert stall_s(None, 256, Backend.CPU) == 60.0
+    assert stall_s(0, 256, Backend.CPU) == 60.0
 
 
 def test_a_large_model_on_a_cpu_has_three_times_what_a_slow_machine_needs() -> None:

@@ -1,11 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_core.gguf.facts import ModelFacts, facts_of
-from orchestrator_core.gguf.header import Damaged, Header, parse_header
+from orchestrator_core.gguf.header import Damaged, Header, TensorInfo, parse_header
 from support.gguf_files import DEFAULT_TENSORS, Tensor, Value, gguf_bytes
 from support.worker_process import MODELS
 
@@ -48,7 +49,9 @@ def test_the_facts_of_tiny_chat() -> None:
         value_length=32,
         feed_forward_length=384,
         vocab_size=512,
+        parameters=853_120,
         weights_bytes=909_824,
+        layer_bytes=(209_920,) * 4,
         embedding_bytes=69_632,
         needed_file_bytes=924_160,
         has_chat_template=True,
@@ -70,7 +73,9 @@ def test_the_facts_of_tiny_story() -> None:
         value_length=32,
         feed_forward_length=256,
         vocab_size=512,
+        parameters=246_240,
         weights_bytes=263_040,
+        layer_bytes=(105_216,) * 2,
         embedding_bytes=52_224,
         needed_file_bytes=276_320,
         has_chat_template=True,
@@ -103,6 +108,38 @@ def test_without_a_tensors_size_the_files_size_stands_in() -> None:
 
 def test_heads_may_differ_from_layer_to_layer() -> None:
     assert facts({"llama.attention.head_count_kv": [2, 0]}).kv_heads == (2, 0)
+
+
+def test_a_layer_that_only_drafts_keeps_nothing() -> None:
+    assert facts({"llama.nextn_predict_layers": 1}).kv_heads == (2, 0)
+
+
+def test_a_layer_that_shares_a_cache_keeps_none_of_its_own() -> None:
+    shared: dict[str, Value] = {
+        "gemma4.block_count": 4,
+        "gemma4.attention.shared_kv_layers": 3,
+        "gemma4.attention.key_length_swa": 64,
+        "gemma4.attention.value_length_swa": 32,
+    }
+    found = facts(shared, architecture="gemma4")
+    assert found.kv_heads == (2, 0, 0, 0)
+    assert (found.sliding_key_length, found.sliding_value_length) == (64, 32)
+    fixed = facts({"gemma3n.block_count": 24}, architecture="gemma3n")
+    assert fixed.kv_heads == (2,) * 20 + (0,) * 4
+
+
+def test_a_model_that_makes_vectors_keeps_nothing() -> None:
+    assert facts(architecture="nomic-bert").kv_heads == (0, 0)
+
+
+def test_keys_are_kept_pressed_where_both_lengths_tell_so() -> None:
+    told: dict[str, Value] = {
+        "deepseek2.attention.key_length_mla": 192,
+        "deepseek2.attention.value_length_mla": 128,
+    }
+    assert facts(told, architecture="deepseek2").expanded_key_length == 192
+    del told["deepseek2.attention.value_length_mla"]
+    assert facts(told, architecture="deepseek2").expanded_key_length is None
 
 
 def test_without_heads_for_the_cache_every_head_has_its_own() -> None:
@@ -144,7 +181,15 @@ def test_a_header_that_tells_only_its_architecture_leaves_the_rest_open() -> Non
 
 @pytest.mark.parametrize(
     ("architecture", "pattern", "sliding"),
-    [("gemma3", None, 10), ("gpt-oss", None, 6), ("mistral", None, 0), ("gemma3", 4, 9)],
+    [
+        ("gemma3", None, 10),
+        ("gpt-oss", None, 6),
+        ("gemma3", 4, 9),
+        ("gemma3", 0, 12),
+        ("gemma3", 1, 0),
+        ("cohere2moe", None, 9),
+        ("olmo2", None, 9),
+    ],
 )
 def test_layers_that_slide_are_known_by_architecture_or_told(
     architecture: str, pattern: int | None, sliding: int
@@ -158,12 +203,67 @@ def test_layers_that_slide_are_known_by_architecture_or_told(
     assert (found.sliding_window, found.sliding_blocks) == (512, sliding)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "told", "window"),
+    [
+        # The engine keeps the whole context of these, whatever their header says.
+        ("llama", 512, None),
+        ("phi3", 512, None),
+        ("exaone4", 512, None),
+        ("olmo2", None, None),
+        ("gemma3", 0, None),
+        # It has a window of its own for these.
+        ("gemma2", None, 4096),
+        ("llama4", None, 8192),
+        ("llama4", 512, 8192),
+        ("llama4", 0, None),
+    ],
+)
+def test_a_window_is_the_one_that_the_engine_goes_by(
+    architecture: str, told: int | None, window: int | None
+) -> None:
+    found = facts({f"{architecture}.attention.sliding_window": told}, architecture=architecture)
+    assert found.sliding_window == window
+    assert bool(found.sliding) == (window is not None)
+
+
+def test_which_end_of_a_group_sees_everything_is_the_architectures_own() -> None:
+    last = {"gemma3.block_count": 6, "gemma3.attention.sliding_window": 512}
+    assert facts(dict(last), architecture="gemma3").sliding == (True,) * 5 + (False,)
+    first = {"laguna.block_count": 4, "laguna.attention.sliding_window": 512}
+    assert facts(dict(first), architecture="laguna").sliding == (False, True, True, True)
+
+
 def test_layers_that_slide_may_be_listed() -> None:
     told: dict[str, Value] = {
-        "llama.attention.sliding_window": 512,
-        "llama.attention.sliding_window_pattern": [True, False],
+        "gemma4.attention.sliding_window": 512,
+        "gemma4.attention.sliding_window_pattern": [True, False],
     }
-    assert facts(told).sliding_blocks == 1
+    assert facts(told, architecture="gemma4").sliding == (True, False)
+
+
+def test_experts_are_weighed_apart() -> None:
+    tensors = [
+        Tensor("blk.0.ffn_gate_inp.weight", (64, 8)),
+        Tensor("blk.0.ffn_up_exps.weight", (64, 32, 8), "Q8_0"),
+        Tensor("blk.1.ffn_gate_up_exps.weight", (64, 32, 8), "Q8_0"),
+        Tensor("blk.1.ffn_up_shexp.weight", (64, 32), "Q8_0"),
+        Tensor("blk.9.ffn_up.weight", (64, 32), "Q8_0"),
+        Tensor("rope_freqs.weight", (64,)),
+    ]
+    found = judged({"llama.expert_count": 8, "llama.expert_used_count": 2}, tensors=tensors)
+    assert isinstance(found, ModelFacts)
+    assert (found.expert_count, found.expert_used_count) == (8, 2)
+    assert found.expert_bytes == tensors[1].data_bytes + tensors[2].data_bytes
+    assert found.layer_bytes == (
+        tensors[0].data_bytes + tensors[1].data_bytes,
+        tensors[2].data_bytes + tensors[3].data_bytes,
+    )
+    assert found.parameters == 64 * 8 + 2 * 64 * 32 * 8 + 2 * 64 * 32
+
+
+def test_the_parameters_of_one_part_say_nothing_of_the_whole() -> None:
+    assert facts({"split.count": 3, "split.no": 0}).parameters is None
 
 
 def test_a_name_is_shown_without_what_no_terminal_should_see() -> None:
@@ -214,6 +314,13 @@ def test_an_architecture_that_is_no_name_is_damage() -> None:
         ("llama.vocab_size", 2**31),
         ("llama.expert_count", 2**31),
         ("llama.attention.sliding_window", -1),
+        ("llama.attention.key_length_swa", 0),
+        ("llama.attention.key_length_mla", 2**31),
+        ("llama.expert_used_count", -1),
+        ("llama.expert_feed_forward_length", 2**31),
+        ("llama.nextn_predict_layers", 3),
+        ("llama.embedding_length_per_layer_input", 2**31),
+        ("llama.altup.num_inputs", 65),
         ("split.count", 2**15),
     ],
 )
@@ -241,3 +348,30 @@ def test_an_epsilon_that_aborts_the_engine_is_damage(value: float) -> None:
     found = judged({"llama.attention.layer_norm_rms_epsilon": value})
     assert isinstance(found, Damaged)
     assert "as llama.attention.layer_norm_rms_epsilon: it is damaged" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"llama.attention.key_length": 65_536, "llama.attention.head_count": 17}, "17 heads of"),
+        (
+            {"llama.attention.value_length": 65_536, "llama.attention.head_count_kv": 16_384},
+            "16384 heads of 65536 numbers each",
+        ),
+    ],
+)
+def test_numbers_that_are_absurd_only_together_are_damage(
+    values: dict[str, Value], words: str
+) -> None:
+    answer = judged(values)
+    assert isinstance(answer, Damaged)
+    assert words in answer.reason
+
+
+def test_weights_that_no_disk_holds_are_damage() -> None:
+    header = parse_header(gguf_bytes())
+    assert isinstance(header, Header)
+    huge = replace(header, tensors=(TensorInfo("a.weight", (1 << 48,), 1, 0, 1 << 49),))
+    answer = facts_of(huge)
+    assert isinstance(answer, Damaged)
+    assert "weights of 562949953421312 bytes" in answer.reason

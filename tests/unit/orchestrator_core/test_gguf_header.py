@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_core.gguf.cursor import Walked
 from orchestrator_core.gguf.header import (
     FIRST_READ_BYTES,
     MAX_HEADER_BYTES,
@@ -126,6 +127,18 @@ def test_more_is_asked_for_until_the_header_is_whole() -> None:
         rounds += 1
     assert isinstance(answer, Header)
     assert rounds < 25
+
+
+def test_a_vocabulary_that_was_stepped_over_is_not_stepped_over_again() -> None:
+    data = gguf_bytes(values={"tokenizer.ggml.tokens": [f"word {n}" for n in range(20_000)]})
+    begin = data.index(b"word 0")
+    walked: Walked = {}
+    cut = begin + 250_000
+    assert isinstance(parse_header(data[:cut], walked), More)
+    # Whoever looked at these bytes again would take them for lengths beyond all bounds.
+    spoilt = data[:begin] + b"\xff" * (cut - 100 - begin) + data[cut - 100 :]
+    assert parse_header(spoilt, walked) == parse_header(data)
+    assert isinstance(parse_header(spoilt), Damaged)
 
 
 def test_a_view_is_as_good_as_bytes() -> None:

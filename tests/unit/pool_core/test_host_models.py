@@ -31,7 +31,7 @@ def refused(path: Path) -> Refusal:
     answer = read_model_file(path, name="mine")
     assert isinstance(answer, Refusal), answer
     assert answer.message.isprintable()
-    assert answer.message.startswith("mine cannot be started from ")
+    assert answer.message.startswith("mine cannot be used: ")
     assert answer.details["field"] == "spec.model.file"
     return answer
 

@@ -1,4 +1,5 @@
 from orchestrator_core.contracts.pool import DeviceProcess, DeviceReport
+from pool_core.workers.host_picture import left_over
 from pool_core.workers.memory import Promise, has_come_back, pending_bytes, without_promised
 from support.pool_builders import cpu, gpu
 
@@ -48,3 +49,23 @@ def test_a_card_that_was_not_there_before_proves_nothing() -> None:
 
 def test_the_memory_of_the_host_is_back_with_the_process() -> None:
     assert has_come_back([cpu(memory_free_bytes=0)], [cpu()], ids={"cpu"}, pid=41)
+
+
+def test_a_new_worker_finds_what_neither_loaded_nor_loading_ones_were_promised() -> None:
+    promises = [Promise({"cpu": 2 * GIB}, loaded=True), Promise({"cpu": GIB}, loaded=False)]
+    [left] = left_over([cpu(memory_free_bytes=7 * GIB)], promises)
+    assert left.memory_free_bytes == 5 * GIB
+    assert left_over([cpu()], []) == [cpu()]
+
+
+def test_devices_of_one_memory_share_what_was_promised() -> None:
+    apple = cpu(id="A", index=1, kind="gpu", unified_memory=True, memory_free_bytes=6 * GIB)
+    devices = [cpu(memory_free_bytes=6 * GIB), apple, gpu(0)]
+    left = left_over(devices, [Promise({"A": 4 * GIB}, loaded=False)])
+    assert [it.memory_free_bytes for it in left[:2]] == [2 * GIB, 2 * GIB]
+    assert left[2] == gpu(0)
+
+
+def test_what_is_left_is_never_less_than_nothing() -> None:
+    [left] = left_over([cpu()], [Promise({"cpu": 90 * GIB}, loaded=False)])
+    assert left.memory_free_bytes == 0

@@ -1,5 +1,6 @@
 """The table of refusals holds every abort and hang of the engine that an order could cause."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,33 @@ def test_the_last_byte_decides() -> None:
     assert less.code is Code.NO_CAPACITY
     smaller = host(free_bytes=needed - 1, total_bytes=needed - 1)
     assert refused(plan(order, TINY, smaller)).code is Code.WORKER_REFUSED
+
+
+def test_a_split_model_is_promised_what_its_parts_weigh() -> None:
+    order = spec(ctx=4096, parallel=1)
+    split = replace(located(split_count=4, weights_exact=False), part_bytes=(GIB, GIB, GIB // 2))
+    decided = accepted(plan(order, split, host(free_bytes=9 * GIB)))
+    whole = estimate(split.facts, ctx=4096, parallel=1, weights_bytes=7 * GIB)
+    assert not whole.approximate
+    assert decided.needed_bytes["cpu"] == whole.total_bytes + round(whole.total_bytes * 0.1)
+    assert decided.reasons[-1].startswith("needs 8.43 GiB of the 9 GiB")
+
+
+def test_a_worker_for_vectors_does_not_ask_for_a_buffer_of_gigabytes_by_itself() -> None:
+    wide = located(
+        blocks=24,
+        embedding_length=896,
+        head_count=14,
+        kv_heads=(2,) * 24,
+        key_length=64,
+        value_length=64,
+        feed_forward_length=4864,
+        vocab_size=151_936,
+        trained_ctx=32_768,
+        weights_bytes=GIB // 2,
+    )
+    decided = accepted(plan(open_order(task=TaskKind.EMBED), wide, host()))
+    assert decided.spec.ctx == 2048
+    assert decided.needed_bytes["cpu"] < 5 * GIB // 2
+    small = accepted(plan(open_order(task=TaskKind.EMBED), wide, host(free_bytes=5 * GIB // 4)))
+    assert small.spec.ctx == 512

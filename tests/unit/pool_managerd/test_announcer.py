@@ -11,6 +11,7 @@ import structlog
 
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clock import SystemClock
+from orchestrator_core.contracts.pool import ModelReport
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.idgen import IdSource
 from pool_managerd.runtime.announcer import Announcer, Identity, Target
@@ -37,6 +38,7 @@ class Rig:
     def __init__(self, folder: Path, orchestrator: FakeOrchestrator) -> None:
         self.orchestrator = orchestrator
         self.workers = FakeWorkers()
+        self.models = FakeModels()
         self.keyring = Keyring("operator-key")
         self.key_file = folder / "local-pool.key"
         self.key_file.write_text("pool-key\n")
@@ -49,7 +51,7 @@ class Rig:
             identity=Identity("attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",)),
             workers=self.workers,
             devices=FakeDevices(),
-            models=FakeModels(),
+            models=self.models,
             keyring=self.keyring,
             ids=IdSource.seeded(SystemClock(), 7),
             dial=self.dial,
@@ -135,6 +137,35 @@ async def test_a_change_is_told_at_once_and_many_changes_are_one_beat(rig: Rig) 
         await until(lambda: rig.orchestrator.beats, what="the beat of the change")
         rig.announcer.poke()
         await until(lambda: len(rig.orchestrator.beats) == 2, what="the beat of the next change")
+
+
+async def test_a_new_model_is_told_with_one_beat_and_then_no_more(rig: Rig) -> None:
+    async with running(rig):
+        await until(lambda: rig.orchestrator.beats, what="a beat without news")
+        assert rig.orchestrator.beats[0].get("models") is None
+        rig.models.models.append(ModelReport(id="big", file="big.gguf", size_bytes=7))
+        rig.announcer.poke()
+        await until(lambda: news(rig), what="the beat with the news")
+        beats = len(rig.orchestrator.beats)
+        await until(lambda: len(rig.orchestrator.beats) > beats + 1, what="two beats more")
+    assert [[model["id"] for model in models] for models in news(rig)] == [["tiny-chat", "big"]]
+
+
+async def test_models_that_no_orchestrator_has_heard_of_are_told_again(rig: Rig) -> None:
+    async with running(rig):
+        await until(lambda: rig.orchestrator.beats, what="a beat without news")
+        rig.orchestrator.refusals.append(Refusal(Code.DRAINING, "not now"))
+        rig.models.models.clear()
+        rig.announcer.poke()
+        await until(lambda: news(rig), what="the beat with the news")
+    assert rig.outcomes.count("unreachable") == 1
+    assert news(rig) == [[]]
+
+
+def news(rig: Rig) -> list[list[dict[str, object]]]:
+    """The lists of models that beats brought."""
+    told = [beat.get("models") for beat in rig.orchestrator.beats]
+    return [models for models in told if models is not None]
 
 
 async def test_waits_for_the_workers_of_an_earlier_daemon(rig: Rig) -> None:

@@ -66,6 +66,8 @@ class Code(StrEnum):
     POISON = "POISON"
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
     MODEL_INCOMPATIBLE = "MODEL_INCOMPATIBLE"
+    MODEL_GATED = "MODEL_GATED"
+    CONVERSION_REQUIRED = "CONVERSION_REQUIRED"
     BACKEND_UNAVAILABLE = "BACKEND_UNAVAILABLE"
     WORKER_START_FAILED = "WORKER_START_FAILED"
     WORKER_LOST = "WORKER_LOST"
@@ -76,6 +78,7 @@ class Code(StrEnum):
     DATA_IN_USE = "DATA_IN_USE"
     CONFIG_INVALID = "CONFIG_INVALID"
     DATA_CORRUPT = "DATA_CORRUPT"
+    GIT_FAILED = "GIT_FAILED"
     INTERNAL = "INTERNAL"
 
 
@@ -110,6 +113,7 @@ def _outcomes() -> dict[Code, Outcome]:
         c.BAD_KEY: Outcome(401, Exit.REFUSED),
         c.SCOPE: Outcome(403, Exit.REFUSED),
         c.FORBIDDEN_HOST: Outcome(403, Exit.REFUSED),
+        c.MODEL_GATED: Outcome(403, Exit.REFUSED),
         c.METHOD_NOT_ALLOWED: Outcome(405, failure),
         c.TOO_LARGE: Outcome(413, failure),
         c.IDEMPOTENCY_MISMATCH: Outcome(422, failure),
@@ -130,10 +134,10 @@ def _outcomes() -> dict[Code, Outcome]:
     table |= dict.fromkeys(slow, Outcome(429, failure, retry_later=True))
     busy = (c.NO_CAPACITY, c.LOADING, c.DRAINING, c.DISK_LOW)
     table |= dict.fromkeys(busy, Outcome(503, Exit.UNREACHABLE, retry_later=True))
-    bad_worker = (c.MODEL_INCOMPATIBLE, c.BACKEND_UNAVAILABLE, c.WORKER_REFUSED)
-    table |= dict.fromkeys(bad_worker, Outcome(422, failure))
+    unfit = (c.MODEL_INCOMPATIBLE, c.CONVERSION_REQUIRED, c.BACKEND_UNAVAILABLE)
+    table |= dict.fromkeys((*unfit, c.WORKER_REFUSED), Outcome(422, failure))
     ours = (c.WORKER_START_FAILED, c.WORKER_LOST, c.ORCHESTRATOR_RESTART, c.POISON)
-    ours += (c.ATTEMPTS_EXHAUSTED, c.DATA_CORRUPT, c.ENGINE_ERROR, c.INTERNAL)
+    ours += (c.ATTEMPTS_EXHAUSTED, c.DATA_CORRUPT, c.ENGINE_ERROR, c.GIT_FAILED, c.INTERNAL)
     table |= dict.fromkeys(ours, Outcome(500, failure))
     return table | dict.fromkeys((c.CANCELLED, c.EXPIRED), Outcome(409, failure))
 
@@ -190,7 +194,13 @@ class DataError(LlorchError):
 
 
 _HOST_CODES: Final = frozenset(
-    {Code.PORT_IN_USE, Code.DATA_IN_USE, Code.WORKER_START_FAILED, Code.WORKER_LOST}
+    {
+        Code.PORT_IN_USE,
+        Code.DATA_IN_USE,
+        Code.WORKER_START_FAILED,
+        Code.WORKER_LOST,
+        Code.GIT_FAILED,
+    }
 )
 
 

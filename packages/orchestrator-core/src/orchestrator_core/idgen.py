@@ -49,6 +49,10 @@ class IdSource:
         """Make a source whose ids repeat, for tests and simulations."""
         return cls(clock, random.Random(seed).getrandbits)  # noqa: S311 - not a secret
 
+    def download(self) -> ids.DownloadId:
+        """A fresh id of a download."""
+        return ids.DownloadId(ids.format_id(ids.PREFIX_DOWNLOAD, self._uuid7()))
+
     def job(self) -> ids.JobId:
         """A fresh job id."""
         return ids.JobId(ids.format_id(ids.PREFIX_JOB, self._uuid7()))

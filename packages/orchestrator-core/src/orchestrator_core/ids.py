@@ -7,11 +7,13 @@ text order is creation order. This module is pure: idgen supplies the time and t
 from typing import Final, NewType
 
 __all__ = [
+    "PREFIX_DOWNLOAD",
     "PREFIX_JOB",
     "PREFIX_KEY",
     "PREFIX_SESSION",
     "PREFIX_WORKER",
     "AttemptNo",
+    "DownloadId",
     "JobId",
     "KeyId",
     "PoolId",
@@ -23,6 +25,7 @@ __all__ = [
     "timestamp_ms",
 ]
 
+DownloadId = NewType("DownloadId", str)
 JobId = NewType("JobId", str)
 KeyId = NewType("KeyId", str)
 PoolId = NewType("PoolId", str)
@@ -30,6 +33,7 @@ SessionId = NewType("SessionId", str)
 WorkerId = NewType("WorkerId", str)
 AttemptNo = NewType("AttemptNo", int)
 
+PREFIX_DOWNLOAD: Final = "dwn"
 PREFIX_JOB: Final = "job"
 PREFIX_KEY: Final = "key"
 PREFIX_SESSION: Final = "ses"

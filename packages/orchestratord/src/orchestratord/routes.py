@@ -57,6 +57,8 @@ class Route:
     response: type[BaseModel] | None = None
     status: int = 200
     body_cap_bytes: int = 64 * KIB
+    deep: bool = False
+    """Whether the last parameter may hold slashes, as the names of models do."""
 
 
 _V1_BODY: Final = 32 * MIB
@@ -76,7 +78,8 @@ ROUTES: Final = (
          request=ChatRequest, body_cap_bytes=_V1_BODY),
     _hot("GET", "/v1/models", "openai.models", "List the models that can answer",
          response=ModelCards),
-    _hot("GET", "/v1/models/{id}", "openai.model", "Show one model", response=ModelCard),
+    _hot("GET", "/v1/models/{id}", "openai.model", "Show one model", response=ModelCard,
+         deep=True),
     _hot("POST", "/v2/tasks", "tasks.submit", "Queue a job durably",
          request=TaskSubmit, response=TaskAccepted, status=202, body_cap_bytes=_V2_BODY),
     _hot("GET", "/v2/tasks/{id}/events", "tasks.events", "Stream a job's events, with replay"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD, Layout
+from orchestrator_core.errors import RequestError
 
 
 def test_home_holds_all_four_roots() -> None:
@@ -25,6 +26,22 @@ def test_xdg_folders_are_used_without_a_home() -> None:
     assert layout.data == Path("/u/.local/share/llorch")
     assert layout.state == Path("/u/.local/state/llorch")
     assert layout.cache == Path("/u/.cache/llorch")
+
+
+@pytest.mark.parametrize("home", [{"LLORCH_HOME": "/srv/a"}, {"HOME": "/u"}])
+def test_another_catalogue_may_take_the_place_of_the_packaged_one(home: dict[str, str]) -> None:
+    assert Layout.from_env(home).catalog is None
+    assert Layout.from_env({**home, "LLORCH_CATALOG": "/etc/c.toml"}).catalog == Path("/etc/c.toml")
+
+
+@pytest.mark.parametrize("name", ["LLORCH_HOME", "LLORCH_CATALOG"])
+def test_the_folder_of_a_user_who_does_not_exist_is_a_mistake_of_the_caller(name: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        Layout.from_env({name: "~nobody-of-that-name/x", "HOME": "/u"})
+    assert (
+        caught.value.refusal.message
+        == f"{name} is ~nobody-of-that-name/x: this machine has no such user"
+    )
 
 
 def test_two_homes_share_no_path() -> None:

@@ -1,5 +1,6 @@
 """Groups import late; every ending of a command becomes one line and its exit code."""
 
+import errno
 import sys
 import types
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ def act(*, how: str, out: Output) -> int | None:
             raise click.Abort
         case "defect":
             raise ZeroDivisionError("first\nsecond")
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        case "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
         case "logged":
             details = {"log_lines": ["one", "two"]}
             raise HostError(Refusal(Code.INTERNAL, "it died", details))
@@ -142,6 +147,16 @@ def test_defect_ends_in_one_line_and_its_traceback_in_a_private_log(
     )
     assert "Traceback" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_output_that_finds_no_room_is_no_defect(program: ProgramGroup) -> None:
+    result = run(program, "act", "--how", "full")
+    assert result.exit_code == 5
+    assert result.stderr == (
+        "error: the output cannot be written: No space left on device (DISK_LOW)\n"
+    )
+    named = run(program, "act", "--how", "full disk")
+    assert (named.exit_code, "traceback" in named.stderr) == (1, True)
 
 
 def test_defect_is_shown_when_asked_for_and_when_it_cannot_be_logged(tmp_path: Path) -> None:

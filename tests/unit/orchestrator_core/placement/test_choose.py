@@ -129,6 +129,15 @@ def test_each_refused_pool_has_its_reason():
     assert choose_home([*pools, holder], HomeNeed(hub)).chosen is holder
 
 
+def test_a_pool_that_holds_other_content_under_the_name_does_not_hold_the_model():
+    wanted = model_file("big", source="hub").model_copy(update={"sha256": "a" * 64})
+    need = HomeNeed(worker_spec(model=wanted))
+    other = pool("barn", models=(model_report("big").model_copy(update={"sha256": "b" * 64}),))
+    assert choose_home([other], need).reasons == ("pool barn holds another version of model big",)
+    untold = pool("attic", models=(model_report("big"),))
+    assert choose_home([other, untold], need).chosen is untold
+
+
 def test_nothing_is_placed_on_a_device_that_is_stale_or_broken():
     lost = pool("attic", free=9)
     [device] = lost.devices

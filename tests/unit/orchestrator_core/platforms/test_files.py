@@ -1,5 +1,6 @@
 """Atomic writes, private folders and a lock that ends with its holder."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -129,3 +130,33 @@ def test_missing_or_foreign_lock_file_names_nobody(tmp_path: Path) -> None:
     assert FileLock(path).holder_pid() is None
     path.write_text("not a pid")
     assert FileLock(path).holder_pid() is None
+
+
+def test_a_file_in_the_place_of_a_folder_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(NotADirectoryError, match="taken"):
+        files.ensure_folder(tmp_path / "taken")
+    with pytest.raises(NotADirectoryError, match="taken"):
+        files.ensure_folder(tmp_path / "taken" / "below")
+
+
+def test_a_lock_that_is_a_link_is_refused_and_its_target_unharmed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (tmp_path / "lock").symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        FileLock(tmp_path / "lock").try_acquire()
+    assert target.read_text() == "precious"
+
+
+def test_a_lock_is_taken_also_where_the_disk_has_no_room_for_a_pid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    lock = FileLock(tmp_path / "lock")
+    assert lock.try_acquire()
+    assert not FileLock(tmp_path / "lock").try_acquire()
+    lock.release()

@@ -7,6 +7,7 @@ from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Code
 from orchestrator_core.ids import PoolId, WorkerId
 from orchestrator_core.testing.facts import job_id, session_id
+from orchestrator_core.testing.reports import model_file, model_report, worker_spec
 from support.machine_script import MachineScript, dispatched, ready, started
 
 HOME = PoolId("home")
@@ -97,6 +98,30 @@ def test_worker_of_ours_that_is_not_wanted_gets_no_work(script: MachineScript):
     order = started(script.arrive(1))
     assert order.worker_id != "wrk_a"
     assert script.wanted_ids() == [order.worker_id]
+
+
+def test_a_model_that_a_pool_has_fetched_meanwhile_starts_the_worker_that_waits_for_it(
+    script: MachineScript,
+):
+    big = worker_spec(model=model_file("big", source="hub"))
+    script.register(models=())
+    assert script.arrive(1, spec=big) == []
+    assert script.beat(models=None) == []
+    order = started(script.beat(models=(model_report("big"),)))
+    assert order.spec.model.model_id == "big"
+    assert set(script.machine.held_models) == {"big"}
+    assert script.beat(models=None) == []
+    assert set(script.machine.held_models) == {"big"}
+
+
+def test_models_are_known_by_what_every_pool_said_last(script: MachineScript):
+    script.register("attic", models=(model_report("a"), model_report("b")))
+    script.register("barn", models=(model_report("b", size_bytes=7), model_report("c")))
+    assert set(script.machine.held_models) == {"a", "b", "c"}
+    script.beat("attic", models=(model_report("a"),))
+    assert set(script.machine.held_models) == {"a", "b", "c"}
+    script.beat("barn", models=())
+    assert set(script.machine.held_models) == {"a"}
 
 
 def test_silent_pool_becomes_suspect_and_gets_no_new_work(script: MachineScript):

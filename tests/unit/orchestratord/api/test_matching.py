@@ -46,13 +46,20 @@ def test_another_method_is_told_which_ones_there_are(method: str, path: str, all
     "path",
     [
         "", "///", "/v2", "/v2/tasks//", "/v2/tasks//events", "/v2/tasks/a/b", "/V2/tasks",
-        "/v2/tasks\n", "/livez/../metrics", "/v1/models/a/b",
+        "/v2/tasks\n", "/livez/../metrics", "/v1/models/a//b", "/v1/models//a",
     ],
 )  # fmt: skip
 def test_anything_else_is_not_found(path: str) -> None:
     refusal = MAP.find("GET", path)
     assert isinstance(refusal, Refusal)
     assert refusal.code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("path", ["/v1/models/hf:org/repo:Q4", "/v1/models/hf:org/repo:Q4/"])
+def test_the_name_of_a_model_may_hold_slashes(path: str) -> None:
+    match = MAP.find("GET", path)
+    assert isinstance(match, Match)
+    assert (match.route.handler, match.params) == ("openai.model", {"id": "hf:org/repo:Q4"})
 
 
 def test_only_one_slash_is_forgiven() -> None:

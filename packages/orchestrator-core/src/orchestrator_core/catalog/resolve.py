@@ -1,65 +1,88 @@
 """Turns what a person wrote into a catalogue entry, or names the nearest ones.
 
-The entries come from the packaged catalog.toml; orchestrator and pools use this same resolver.
+The entries come from the packaged catalog.toml and from the user's own; orchestrator and pools use
+this same resolver.
 """
 
 import difflib
-import tomllib
-from collections.abc import Collection, Iterable, Mapping
-from importlib import resources
-from typing import Final, cast
-
-from pydantic import ValidationError
+import heapq
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from orchestrator_core.catalog.entries import CatalogEntry
+from orchestrator_core.catalog.gguf_names import same_quant
+from orchestrator_core.catalog.listing import merged, packaged_text, read_entries, read_text
 from orchestrator_core.catalog.reference import Reference, ReferenceKind, parse
-from orchestrator_core.errors import Code, DataError, Refusal
+from orchestrator_core.config.layout import Layout
+from orchestrator_core.errors import Code, Refusal
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Origin"]
+
+Origin: TypeAlias = Literal["packaged", "user"]
 
 _NEAREST: Final = 3
+_COMPARED_MAX: Final = 64
+# What a reference without a quantization stands for first, so that it is certain.
+_USUAL_QUANT: Final = "Q4_K_M"
+_DEFAULT_REVISION: Final = "main"
 
 
 class Catalog:
     """All known models; ids and aliases share one space of names."""
 
-    def __init__(self, entries: Iterable[CatalogEntry]) -> None:
-        self._entries = tuple(entries)
-        self._by_name: dict[str, CatalogEntry] = {}
+    def __init__(
+        self, entries: Iterable[CatalogEntry], additions: Iterable[CatalogEntry] = ()
+    ) -> None:
+        added = tuple(additions)
+        self._entries = merged(tuple(entries), added)
+        self._user_ids = frozenset(entry.id for entry in added)
+        self._by_name = {
+            name: entry for entry in self._entries for name in (entry.id, *entry.aliases)
+        }
+        # A reference is looked up for each request, so only entries that may fit are looked at.
+        self._by_place: dict[str, list[CatalogEntry]] = {}
         for entry in self._entries:
-            for name in (entry.id, *entry.aliases):
-                if name in self._by_name:
-                    raise _broken(f'the name "{name}" is given twice')
-                self._by_name[name] = entry
+            self._by_place.setdefault(entry.file.repo or entry.file.file, []).append(entry)
 
     @classmethod
-    def load(cls) -> "Catalog":
-        """Read the packaged catalogue."""
-        return cls.from_toml(
-            resources.files("orchestrator_core.catalog").joinpath("catalog.toml").read_text("utf-8")
-        )
+    def load(cls, additions: Path | None = None, packaged: Path | None = None) -> "Catalog":
+        """Read the packaged catalogue, or the file named instead, and what the user has added.
+
+        A file of additions that is not there adds nothing.
+        """
+        if packaged is None:
+            entries = read_entries(packaged_text())
+        else:
+            entries = read_entries(read_text(packaged, required=True), packaged)
+        if additions is None:
+            return cls(entries)
+        return cls(entries, read_entries(read_text(additions), additions))
 
     @classmethod
-    def from_toml(cls, text: str) -> "Catalog":
-        """Read a catalogue; duplicate names and unknown keys are refused."""
-        try:
-            tree: dict[str, object] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise _broken(str(error)) from error
-        models = tree.pop("models", [])
-        if tree or not isinstance(models, list):
-            raise _broken("it holds [[models]] tables and nothing else")
-        return cls(_entry(model) for model in cast("list[object]", models))
+    def of(cls, layout: Layout) -> "Catalog":
+        """The catalogue of an installation."""
+        return cls.load(layout.user_catalog, layout.catalog)
+
+    @classmethod
+    def from_toml(cls, text: str, additions: str = "") -> "Catalog":
+        """Read a catalogue from its text; duplicate names and unknown keys are refused."""
+        return cls(read_entries(text), read_entries(additions))
 
     @property
     def entries(self) -> tuple[CatalogEntry, ...]:
-        """All entries in the order of the file."""
+        """All entries in the order of the files; one that the user replaced keeps its place."""
         return self._entries
+
+    def origin(self, entry: CatalogEntry) -> Origin:
+        """Who has said what stands in an entry."""
+        return "user" if entry.id in self._user_ids else "packaged"
 
     def resolve(self, text: str, others: Collection[str] = ()) -> CatalogEntry | Refusal:
         """Find the entry of an alias, an id or a reference to the same file.
 
-        A refusal also offers others: names that are known elsewhere.
+        A refusal also offers others: names that are known elsewhere. A reference to the hub that
+        is refused as not found may be sound all the same: canonical_id names its model.
         """
         found = self.find(text)
         if found is not None:
@@ -75,30 +98,24 @@ class Catalog:
         reference = parse(text)
         if isinstance(reference, Refusal) or reference.kind is ReferenceKind.ALIAS:
             return None
-        return next((entry for entry in self._entries if _is_file_of(entry, reference)), None)
+        near = self._by_place.get(reference.repo or reference.file or "", ())
+        return next((entry for entry in near if _is_file_of(entry, reference)), None)
 
     def _unknown(self, text: str, others: Collection[str]) -> Refusal:
-        names = {**self._by_name, **dict.fromkeys(others)}
+        names = _alike(text, {**self._by_name, **dict.fromkeys(others)})
         nearest = difflib.get_close_matches(text, names, n=_NEAREST, cutoff=0.0)
         hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
         details = {"model": text, "nearest": nearest}
         return Refusal(Code.MODEL_NOT_FOUND, f'there is no model "{text}"{hint}', details)
 
 
-def _entry(model: object) -> CatalogEntry:
-    if not isinstance(model, dict):
-        raise _broken("it holds [[models]] tables and nothing else")
-    tree = dict(cast("Mapping[str, object]", model))
-    file = tree.get("file")
-    if isinstance(file, dict):
-        # The file is named by its model, so the catalogue need not say the id twice.
-        tree["file"] = {"model_id": tree.get("id"), **cast("dict[str, object]", file)}
-    try:
-        return CatalogEntry.model_validate(tree)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise _broken(f'model {tree.get("id")!r}, key "{key}": {problem["msg"]}') from error
+def _alike(text: str, names: Collection[str]) -> Collection[str]:
+    """So many names that may be meant that comparing them letter by letter takes no time."""
+    if len(names) <= _COMPARED_MAX:
+        return names
+    return heapq.nsmallest(
+        _COMPARED_MAX, names, key=lambda it: (it[:1] != text[:1], abs(len(it) - len(text)))
+    )
 
 
 def _is_file_of(entry: CatalogEntry, reference: Reference) -> bool:
@@ -106,10 +123,9 @@ def _is_file_of(entry: CatalogEntry, reference: Reference) -> bool:
     match reference.kind:
         case ReferenceKind.HUB:
             return (
-                reference.quant is None
-                and file.repo == reference.repo
-                and reference.file in (None, file.file)
-                and reference.revision in (None, file.commit)
+                file.repo == reference.repo
+                and reference.revision in (None, file.commit or _DEFAULT_REVISION)
+                and _is_picked(entry, reference)
             )
         case ReferenceKind.FILE:
             return file.source == "file" and file.file == reference.file
@@ -117,5 +133,10 @@ def _is_file_of(entry: CatalogEntry, reference: Reference) -> bool:
             return False
 
 
-def _broken(reason: str) -> DataError:
-    return DataError(Refusal(Code.DATA_CORRUPT, f"catalogue: {reason}"))
+def _is_picked(entry: CatalogEntry, reference: Reference) -> bool:
+    """True where the reference names this file of the repository and can name no other."""
+    if reference.file is not None:
+        return reference.file == entry.file.file
+    if reference.quant is not None:
+        return same_quant(reference.quant, entry.quant)
+    return entry.quant in (None, _USUAL_QUANT)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orchestrator_core.errors import Code, Refusal, error_for
+
 __all__ = ["ORCHESTRATORD", "POOL_MANAGERD", "Layout"]
 
 ORCHESTRATORD: Final = "orchestratord"
@@ -18,26 +20,31 @@ _FOLDER: Final = "llorch"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The four roots of one installation; several of them live side by side on one machine."""
+    """The four roots of one installation; several of them live side by side on one machine.
+
+    catalog is the file that takes the place of the packaged catalogue of models, if one does.
+    """
 
     config: Path
     data: Path
     state: Path
     cache: Path
+    catalog: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Layout":
         """Read the roots from an environment; nothing is created."""
-        home = env.get("LLORCH_HOME")
-        if home:
-            root = Path(home).expanduser().absolute()
-            return cls(root / "config", root / "data", root / "state", root / "cache")
+        catalog = _named(env, "LLORCH_CATALOG")
+        root = _named(env, "LLORCH_HOME")
+        if root is not None:
+            return cls(root / "config", root / "data", root / "state", root / "cache", catalog)
         user = Path(env["HOME"]) if env.get("HOME") else Path.home()
         return cls(
             config=_xdg(env, "XDG_CONFIG_HOME", user / ".config"),
             data=_xdg(env, "XDG_DATA_HOME", user / ".local/share"),
             state=_xdg(env, "XDG_STATE_HOME", user / ".local/state"),
             cache=_xdg(env, "XDG_CACHE_HOME", user / ".cache"),
+            catalog=catalog,
         )
 
     @property
@@ -67,6 +74,16 @@ class Layout:
     def local_pool_key(self) -> Path:
         """The key by which the pool of this machine registers."""
         return self.state / "local-pool.key"
+
+    @property
+    def models_folder(self) -> Path:
+        """Where models lie, unless the settings of the pool name another place."""
+        return self.data / "models"
+
+    @property
+    def user_catalog(self) -> Path:
+        """The models that the user has added to the packaged catalogue."""
+        return self.config / "catalog.toml"
 
     @property
     def orchestrator_folder(self) -> Path:
@@ -117,6 +134,17 @@ class Layout:
     def worker_logs(self) -> Path:
         """One log per worker."""
         return self.pool_folder / "logs"
+
+
+def _named(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        line = f"{name} is {text}: this machine has no such user"
+        raise error_for(Refusal(Code.CONFIG_INVALID, line)) from error
 
 
 def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:

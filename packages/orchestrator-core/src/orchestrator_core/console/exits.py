@@ -3,18 +3,21 @@
 What nobody foresaw is written to a crash log; LLORCH_DEBUG=1 shows it on the terminal as well.
 """
 
+import errno
 import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import click
 
-from orchestrator_core.errors import Exit, LlorchError
+from orchestrator_core.errors import Code, Exit, LlorchError, Refusal
 
 __all__ = ["CrashPolicy", "complain", "ended_by"]
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ def ended_by(run: Callable[[], object], policy: Callable[[], CrashPolicy]) -> in
         return Exit.INTERRUPTED
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            return _crashed(error, policy())
+        # No file is named: it is what the command prints that found no room.
+        reason = f"the output cannot be written: {error.strerror}"
+        return complain(LlorchError(Refusal(Code.DISK_LOW, reason)))
     except Exception as error:  # noqa: BLE001 - the outermost edge: a defect ends in one line.
         return _crashed(error, policy())
     return result if isinstance(result, int) else Exit.OK

@@ -10,11 +10,13 @@ from orchestrator_core.contracts.tasks import TaskKind
 
 __all__ = [
     "Backend",
+    "Commit",
     "DeviceProcess",
     "DeviceReport",
     "Heartbeat",
     "HeartbeatReply",
     "ModelFile",
+    "ModelPart",
     "ModelReport",
     "Owner",
     "PoolName",
@@ -22,6 +24,7 @@ __all__ = [
     "PoolRegistered",
     "PoolState",
     "PoolStatusView",
+    "Sha256",
     "SpawnRequest",
     "StopRequest",
     "WantedSet",
@@ -124,25 +127,49 @@ class DeviceReport(Fact):
         return not self.stale and self.fault is None
 
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""The content of a file, in lower-case hex."""
+
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+"""A revision of a repository that can never change its meaning."""
+
+
+class ModelPart(Order):
+    """One file of a model: a name inside its repository or folder, and its content."""
+
+    file: str
+    size_bytes: Annotated[int, Field(ge=0)] | None = None
+    sha256: Sha256 | None = None
+
+
 class ModelFile(Order):
-    """A resolved model: exactly one file, named by its content."""
+    """A resolved model: the file to load, named by its content, and what belongs to it.
+
+    parts are the further files of a split model in their order; mmproj is what reads its images.
+    """
 
     model_id: str
     source: Literal["builtin", "hub", "file", "external"]
     file: str
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
     size_bytes: int | None = None
     repo: str | None = None
-    commit: str | None = None
+    commit: Commit | None = None
+    parts: tuple[ModelPart, ...] = ()
+    mmproj: ModelPart | None = None
 
 
 class ModelReport(Fact):
-    """A model that lies on a host."""
+    """A model that lies on a host; size_bytes is the size of all its files."""
 
     id: str
     file: str
     size_bytes: int
     sha256: str | None = None
+    source: Literal["builtin", "hub", "file"] = "builtin"
+    repo: str | None = None
+    commit: str | None = None
+    trained_ctx: int | None = None
 
 
 class WorkerSpec(Order):
@@ -276,6 +303,9 @@ class Heartbeat(Fact):
     seq: Annotated[int, Field(ge=1)]
     devices: list[DeviceReport]
     workers: list[WorkerReport]
+    models: list[ModelReport] | None = None
+    """All models of the host, told with the first beat after they changed; None: as before."""
+
     draining: bool = False
 
 

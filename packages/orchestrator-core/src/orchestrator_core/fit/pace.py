@@ -28,7 +28,7 @@ def predicted_step_s(weights_bytes: int, batch_size: int, backend: Backend) -> f
     return max(flop / speed, weights_bytes / _DISK_BYTES_PER_S)
 
 
-def stall_s(weights_bytes: int | None, batch_size: int, backend: Backend) -> float:
-    """How long a busy worker may show no progress; of a model of unknown size nothing is known."""
-    predicted_s = predicted_step_s(weights_bytes or 0, batch_size, backend)
+def stall_s(weights_bytes: int, batch_size: int, backend: Backend) -> float:
+    """How long a busy worker may show no progress; a model of unknown size has 0 bytes."""
+    predicted_s = predicted_step_s(weights_bytes, batch_size, backend)
     return min(max(_LEAST_STALL_S, _MARGIN * predicted_s), _MOST_STALL_S)

@@ -5,11 +5,11 @@ would end beyond the largest header is damage.
 """
 
 import struct
-from typing import Final
+from typing import Final, TypeAlias
 
 from orchestrator_core.units import MIB
 
-__all__ = ["MAX_HEADER_BYTES", "Cursor", "DamagedError", "ShortError"]
+__all__ = ["MAX_HEADER_BYTES", "Cursor", "DamagedError", "ShortError", "Walked"]
 
 MAX_HEADER_BYTES: Final = 64 * MIB
 """No header is longer: the largest vocabularies of today fill a quarter of it."""
@@ -30,12 +30,20 @@ class ShortError(Exception):
         self.needed_bytes = needed_bytes
 
 
-class Cursor:
-    """A place in the bytes; every read moves it forward or raises."""
+Walked: TypeAlias = dict[int, tuple[int, int]]
+"""How far lists of texts were stepped over: where one begins, how many are left, and from where."""
 
-    def __init__(self, data: memoryview) -> None:
+
+class Cursor:
+    """A place in the bytes; every read moves it forward or raises.
+
+    walked spares whoever comes back with more of the same bytes the vocabularies he went over.
+    """
+
+    def __init__(self, data: memoryview, walked: Walked | None = None) -> None:
         self._data = data
         self._size = len(data)
+        self._walked: Walked = {} if walked is None else walked
         self.position = 0
 
     def expect(self, count: int, what: str) -> int:
@@ -93,12 +101,16 @@ class Cursor:
     def skip_texts(self, count: int) -> None:
         """Step over a list of texts: one sum per text, for a vocabulary may hold 300,000."""
         self.expect(8 * count, f"a list of {count} texts")
-        data, position, last = self._data, self.position, self._size - 8
+        start = self.position
+        data, last = self._data, self._size - 8
         read = _U64.unpack_from
-        for left in range(count, 0, -1):
+        count_left, position = self._walked.get(start, (count, start))
+        for left in range(count_left, 0, -1):
             if position > last:
+                self._walked[start] = (left, position)
                 self.position = position
                 self.expect(8 * left, f"a list of {count} texts")
             position += 8 + read(data, position)[0]
+        self._walked[start] = (0, position)
         self.position = position
         self.expect(0, "a text that is too long")

@@ -5,12 +5,16 @@ Takes a parsed header; fit, the catalogue of a host and the worker's own checks 
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator_core.gguf.architectures import KNOWN, SLIDING
+from orchestrator_core.gguf.attention import MAX_HEADS, attention_of
 from orchestrator_core.gguf.header import Damaged, Header, Items, Value
+from orchestrator_core.gguf.keys import Keys, RangeError
+from orchestrator_core.gguf.recurrence import State, state_of
 from orchestrator_core.gguf.tensor_types import FILE_TYPES
+from orchestrator_core.gguf.weights import Weights, weights_of
 
 __all__ = ["ModelFacts", "facts_of"]
 
@@ -20,25 +24,30 @@ _MAX_NAME: Final = 128
 _MAX_BLOCKS: Final = 512
 _MAX_CTX: Final = 1 << 30
 _MAX_WIDTH: Final = 1 << 20
-_MAX_HEADS: Final = 1 << 14
 _MAX_HEAD_LENGTH: Final = 1 << 16
 _MAX_VOCABULARY: Final = 1 << 24
 _MAX_EXPERTS: Final = 1 << 16
+_MAX_VIEWS: Final = 64
 _MAX_PARTS: Final = 1 << 14
+# The keys of one layer and token, over all heads: far above every model, and still so small that
+# no sum over layers, slots and tokens leaves what other programs can count to.
+_MAX_KEY_WIDTH: Final = 1 << 20
+_MAX_WEIGHTS: Final = 1 << 48
 # Of a number below zero, or of none at all, the engine aborts at its first token: measured.
 _EPSILONS: Final = tuple(
     f"attention.{kind}_epsilon" for kind in ("layer_norm", "layer_norm_rms", "group_norm")
 )
-# Of so many layers in a row only the last one looks at the whole context, unless the file tells.
-_SLIDING_GROUPS: Final = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4}
+_LENGTHS: Final = ("key_length", "value_length", "key_length_swa", "value_length_swa")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is decided by: None where the header is silent.
 
-    weights_exact is False where a tensor is of a type that is not known here or lies in another
-    part of a split model. sliding_blocks counts the layers that see only the sliding window.
+    kv_heads are the heads that a layer keeps, layer by layer; of the sliding ones only the window
+    is kept. expanded_key_length is there where keys are kept pressed, and values not at all.
+    side_length is what a token carries beside the width of the model. weights_exact is False where
+    a tensor is of a type that is not known here or lies in another part of a split model.
     """
 
     architecture: str
@@ -51,13 +60,25 @@ class ModelFacts:
     kv_heads: tuple[int, ...] = ()
     key_length: int | None = None
     value_length: int | None = None
+    expanded_key_length: int | None = None
     feed_forward_length: int | None = None
+    has_dense_layers: bool = True
     vocab_size: int | None = None
     sliding_window: int | None = None
-    sliding_blocks: int = 0
+    sliding: tuple[bool, ...] = ()
+    sliding_key_length: int | None = None
+    sliding_value_length: int | None = None
+    recurrent_blocks: int = 0
+    state: State | None = None
     expert_count: int | None = None
+    expert_used_count: int | None = None
+    expert_length: int | None = None
+    side_length: int = 0
+    parameters: int | None = None
     weights_bytes: int = 0
     weights_exact: bool = True
+    layer_bytes: tuple[int, ...] = ()
+    expert_bytes: int = 0
     embedding_bytes: int = 0
     output_bytes: int = 0
     needed_file_bytes: int = 0
@@ -65,9 +86,19 @@ class ModelFacts:
     tensor_count: int = 0
     split_count: int = 1
 
+    @property
+    def sliding_blocks(self) -> int:
+        """How many layers look back no further than the window."""
+        return sum(self.sliding)
 
-class _RangeError(Exception):
-    """A number that no sound header holds."""
+    @property
+    def rules_known(self) -> bool:
+        """Whether what the model keeps of a context follows from these facts for certain."""
+        if self.architecture not in KNOWN or (self.recurrent_blocks > 0 and self.state is None):
+            return False
+        rule = SLIDING.get(self.architecture)
+        has_window = self.sliding_window is not None
+        return has_window or rule is None or not rule.needs_window(self.blocks)
 
 
 def facts_of(header: Header, *, file_bytes: int | None = None) -> ModelFacts | Damaged:
@@ -81,42 +112,54 @@ def facts_of(header: Header, *, file_bytes: int | None = None) -> ModelFacts | D
     if not _ARCHITECTURE.fullmatch(architecture):
         return Damaged("the header's model architecture is no name: it is damaged")
     try:
-        return _facts(header, architecture, file_bytes)
-    except _RangeError as error:
+        return _facts(header, Keys(header.values, architecture), file_bytes)
+    except RangeError as error:
         return Damaged(f"the header claims {error}: it is damaged")
 
 
-def _facts(header: Header, architecture: str, file_bytes: int | None) -> ModelFacts:
-    keys = _Keys(header.values, architecture)
+def _facts(header: Header, keys: Keys, file_bytes: int | None) -> ModelFacts:
     _check_epsilons(keys)
     blocks = keys.whole("block_count", 1, _MAX_BLOCKS)
     width = keys.whole("embedding_length", 1, _MAX_WIDTH)
-    heads = keys.whole("attention.head_count", 0, _MAX_HEADS)
+    heads = keys.whole("attention.head_count", 0, MAX_HEADS)
     per_head = width // heads if width and heads else None
-    window = keys.whole("attention.sliding_window", 0, _MAX_CTX)
-    sizes = {tensor.name: tensor.size_bytes or 0 for tensor in header.tensors}
-    weights_bytes, are_known = _weights(header, file_bytes)
+    key_length = _head_length(keys, "key_length") or per_head
+    attention = attention_of(keys, blocks)
+    weights = weights_of(header, blocks, file_bytes)
+    _check_sizes(keys, max(*attention.kv_heads, heads or 0, 1), key_length, weights)
     parts = keys.whole("split.count", 0, _MAX_PARTS, general=True) or 1
     return ModelFacts(
-        architecture=architecture,
+        architecture=keys.architecture,
         name=_printable(header.values.get("general.name")),
         file_type=_file_type(header.values.get("general.file_type")),
         trained_ctx=keys.whole("context_length", 1, _MAX_CTX),
         blocks=blocks,
         embedding_length=width,
         head_count=heads,
-        kv_heads=_kv_heads(keys, blocks),
-        key_length=keys.whole("attention.key_length", 1, _MAX_HEAD_LENGTH) or per_head,
-        value_length=keys.whole("attention.value_length", 1, _MAX_HEAD_LENGTH) or per_head,
+        kv_heads=attention.kv_heads,
+        key_length=key_length,
+        value_length=_head_length(keys, "value_length") or per_head,
+        expanded_key_length=_expanded(keys),
         feed_forward_length=keys.whole("feed_forward_length", 0, _MAX_WIDTH),
+        has_dense_layers=keys.whole("interleave_moe_layer_step", 0, _MAX_BLOCKS) != 1,
         vocab_size=_vocab_size(header, keys),
-        sliding_window=window or None,
-        sliding_blocks=_sliding_blocks(keys, architecture, blocks) if window else 0,
+        sliding_window=attention.sliding_window,
+        sliding=attention.sliding,
+        sliding_key_length=_head_length(keys, "key_length_swa"),
+        sliding_value_length=_head_length(keys, "value_length_swa"),
+        recurrent_blocks=attention.recurrent_blocks,
+        state=state_of(keys, attention.recurrent_blocks, width, key_length),
         expert_count=keys.whole("expert_count", 0, _MAX_EXPERTS),
-        weights_bytes=weights_bytes,
-        weights_exact=are_known and parts == 1,
-        embedding_bytes=sizes.get("token_embd.weight", 0),
-        output_bytes=sizes.get("output.weight", 0),
+        expert_used_count=keys.whole("expert_used_count", 0, _MAX_EXPERTS),
+        expert_length=keys.whole("expert_feed_forward_length", 0, _MAX_WIDTH),
+        side_length=_side_length(keys, blocks, width),
+        parameters=weights.parameters if header.tensors and parts == 1 else None,
+        weights_bytes=weights.total_bytes,
+        weights_exact=weights.are_exact and parts == 1,
+        layer_bytes=weights.layer_bytes,
+        expert_bytes=weights.expert_bytes,
+        embedding_bytes=weights.embedding_bytes,
+        output_bytes=weights.output_bytes,
         needed_file_bytes=header.data_offset
         + max((it.offset + (it.size_bytes or 0) for it in header.tensors), default=0),
         has_chat_template="tokenizer.chat_template" in header.values,
@@ -125,88 +168,46 @@ def _facts(header: Header, architecture: str, file_bytes: int | None) -> ModelFa
     )
 
 
-class _Keys:
-    """The numbers under a model's own keys."""
-
-    def __init__(self, values: Mapping[str, Value], architecture: str) -> None:
-        self._values = values
-        self._architecture = architecture
-
-    def key(self, name: str) -> str:
-        return f"{self._architecture}.{name}"
-
-    def value(self, name: str) -> Value:
-        return self._values.get(self.key(name))
-
-    def whole(self, name: str, low: int, high: int, *, general: bool = False) -> int | None:
-        """A number in its range, the largest one of a list, or None where there is none."""
-        key = name if general else self.key(name)
-        value = self._values.get(key)
-        if value is None:
-            return None
-        numbers = (value.numbers or ()) if isinstance(value, Items) else (value,)
-        return max((_ranged(key, number, low, high) for number in numbers), default=None)
-
-    def per_block(self, name: str, blocks: int, low: int, high: int) -> tuple[int, ...] | None:
-        """A number for each layer, whether the header gives one for all or one for each."""
-        value = self.value(name)
-        if value is None:
-            return None
-        key = self.key(name)
-        if not isinstance(value, Items):
-            return (_ranged(key, value, low, high),) * blocks
-        if value.numbers is None or value.length < blocks:
-            raise _RangeError(f"{value.length} values of {key} for {blocks} layers")
-        return tuple(_ranged(key, number, low, high) for number in value.numbers[:blocks])
+def _head_length(keys: Keys, name: str) -> int | None:
+    return keys.whole(f"attention.{name}", 1, _MAX_HEAD_LENGTH)
 
 
-def _ranged(key: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _RangeError(f"that {key} is no whole number")
-    if not low <= value <= high:
-        raise _RangeError(f"{value} as {key}")
-    return value
+def _expanded(keys: Keys) -> int | None:
+    key, value = _head_length(keys, "key_length_mla"), _head_length(keys, "value_length_mla")
+    # The engine goes by both or by neither.
+    return key if value is not None else None
 
 
-def _check_epsilons(keys: _Keys) -> None:
+def _side_length(keys: Keys, blocks: int | None, width: int | None) -> int:
+    """Inputs that each layer has of its own, and further views of the text."""
+    own = keys.whole("embedding_length_per_layer_input", 0, _MAX_WIDTH) or 0
+    views = keys.whole("altup.num_inputs", 0, _MAX_VIEWS) or 0
+    return own * (blocks or 0) + 2 * views * (width or 0)
+
+
+def _check_epsilons(keys: Keys) -> None:
     for name in _EPSILONS:
         value = keys.value(name)
         if isinstance(value, (int, float)) and not 0 <= value < math.inf:
-            raise _RangeError(f"{value} as {keys.key(name)}")
+            raise RangeError(f"{value} as {keys.key(name)}")
 
 
-def _kv_heads(keys: _Keys, blocks: int | None) -> tuple[int, ...]:
-    if blocks is None:
-        return ()
-    own = keys.per_block("attention.head_count_kv", blocks, 0, _MAX_HEADS)
-    return own or keys.per_block("attention.head_count", blocks, 0, _MAX_HEADS) or ()
+def _check_sizes(keys: Keys, heads: int, key_length: int | None, weights: Weights) -> None:
+    """What is sound number by number may be absurd as a product."""
+    lengths = (_head_length(keys, name) for name in _LENGTHS)
+    longest = max(key_length or 0, *(length or 0 for length in lengths))
+    if heads * longest > _MAX_KEY_WIDTH:
+        raise RangeError(f"{heads} heads of {longest} numbers each")
+    if weights.total_bytes > _MAX_WEIGHTS:
+        raise RangeError(f"weights of {weights.total_bytes} bytes")
 
 
-def _sliding_blocks(keys: _Keys, architecture: str, blocks: int | None) -> int:
-    if blocks is None:
-        return 0
-    pattern = keys.value("attention.sliding_window_pattern")
-    if isinstance(pattern, Items):
-        return sum(1 for slides in (pattern.numbers or ())[:blocks] if slides)
-    group = pattern if isinstance(pattern, int) else _SLIDING_GROUPS.get(architecture)
-    return blocks - blocks // group if group is not None and group > 0 else 0
-
-
-def _vocab_size(header: Header, keys: _Keys) -> int | None:
+def _vocab_size(header: Header, keys: Keys) -> int | None:
     told = keys.whole("vocab_size", 0, _MAX_VOCABULARY)
     if told:
         return told
     tokens = header.values.get("tokenizer.ggml.tokens")
     return tokens.length if isinstance(tokens, Items) else None
-
-
-def _weights(header: Header, file_bytes: int | None) -> tuple[int, bool]:
-    known = [tensor.size_bytes for tensor in header.tensors if tensor.size_bytes is not None]
-    if len(known) == len(header.tensors):
-        return sum(known), True
-    if file_bytes is None:
-        return sum(known), False
-    return max(sum(known), file_bytes - header.data_offset), False
 
 
 def _file_type(value: Value) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from orchestrator_core.gguf.cursor import MAX_HEADER_BYTES, Cursor, DamagedError, ShortError
+from orchestrator_core.gguf.cursor import MAX_HEADER_BYTES, Cursor, DamagedError, ShortError, Walked
 from orchestrator_core.gguf.tensor_types import BLOCKS
 
 __all__ = [
@@ -100,14 +100,17 @@ class Damaged:
     reason: str
 
 
-def parse_header(data: bytes | memoryview) -> Header | More | Damaged:
-    """Read the header that these first bytes of a file begin with."""
+def parse_header(data: bytes | memoryview, walked: Walked | None = None) -> Header | More | Damaged:
+    """Read the header that these first bytes of a file begin with.
+
+    Who asks again with more bytes of the same file may hand in the same walked, empty at first.
+    """
     view = memoryview(data).cast("B")
     foreign = _foreign(bytes(view[:1024]))
     if foreign is not None:
         return Damaged(foreign)
     try:
-        return _parse(Cursor(view))
+        return _parse(Cursor(view, walked))
     except ShortError as short:
         return More(short.needed_bytes)
     except DamagedError as damage:

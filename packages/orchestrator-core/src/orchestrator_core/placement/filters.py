@@ -107,9 +107,14 @@ def _has_model(pool: PoolRecord, need: HomeNeed) -> str | None:
     model = need.spec.model
     if model.source == "external":
         return f"starts no worker for {model.model_id}: somebody else runs the engine that has it"
-    if model.source == "builtin" or any(held.id == model.model_id for held in pool.models):
+    if model.source == "builtin":
         return None
-    return f"does not hold model {model.model_id}"
+    held = next((it for it in pool.models if it.id == model.model_id), None)
+    if held is None:
+        return f"does not hold model {model.model_id}"
+    if None not in (model.sha256, held.sha256) and model.sha256 != held.sha256:
+        return f"holds another version of model {model.model_id}"
+    return None
 
 
 HOME_FILTERS: Final[Sequence[Callable[[PoolRecord, HomeNeed], str | None]]] = (

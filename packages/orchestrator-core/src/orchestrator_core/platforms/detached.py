@@ -16,11 +16,16 @@ _FIRST_TO_GO: Final = 300
 
 
 def start(
-    argv: Sequence[str], *, log_path: Path, env: Mapping[str, str], cwd: Path | None = None
+    argv: Sequence[str],
+    *,
+    log_path: Path,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    leashed: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program in its own session with exactly this environment.
 
-    A long-lived parent keeps the result and calls poll() when the exit watch fires, which reaps the
+    A leashed one hears the end of its stdin when we end, however we end. A long-lived parent keeps the result and calls poll() when the exit watch fires, which reaps the
     child and tells its exit code; a parent that ends first calls let_go().
     """
     files.ensure_folder(log_path.parent)
@@ -29,7 +34,7 @@ def start(
     try:
         return subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if leashed else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=dict(env),
@@ -57,6 +62,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def let_go(process: subprocess.Popen[bytes]) -> None:

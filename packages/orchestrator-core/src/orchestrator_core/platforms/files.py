@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FileLock", "ensure_folder", "write_atomically"]
+__all__ = ["FileLock", "ensure_folder", "sync_folder", "write_atomically"]
 
 _KERNEL_LOCKS: Final = Path("/proc/locks")
 
@@ -18,10 +18,14 @@ def ensure_folder(path: Path, mode: int = 0o700) -> None:
     if path.is_dir():
         return
     ensure_folder(path.parent, mode)
-    with contextlib.suppress(FileExistsError):
+    try:
         path.mkdir(mode)
         # The umask may have taken bits away, for example the owner's own.
         path.chmod(mode)
+    except FileExistsError:
+        # Somebody has made it meanwhile, unless something else lies there.
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -38,7 +42,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 class FileLock:
@@ -55,17 +59,21 @@ class FileLock:
         """Take the lock and write our pid into the file; False when someone else has it."""
         if self._fd is not None:
             return True
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Through a link the file of somebody else would be emptied.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._path, flags, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         except OSError as error:
             os.close(fd)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return False
             raise
         self._fd = fd
+        # Whoever wants to delete something from a full disk needs the lock, and no pid in it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         return True
 
     def release(self) -> None:
@@ -120,7 +128,8 @@ def _refuses_a_reader(path: Path) -> bool:
         os.close(fd)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make names that came or went in a folder survive a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -147,13 +147,14 @@ class PoolRegistered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolBeat:
-    """A pool's full word about its devices and workers."""
+    """A pool's full word about its devices and workers; models is None where they are as before."""
 
     at: float
     pool_id: PoolId
     session_id: SessionId
     devices: tuple[DeviceReport, ...]
     workers: tuple[WorkerReport, ...]
+    models: tuple[ModelReport, ...] | None = None
     draining: bool = False
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
 from orchestrator_core.cluster.workers import ServiceKey
-from orchestrator_core.contracts.pool import PoolState, WantedSet
+from orchestrator_core.contracts.pool import ModelReport, PoolState, WantedSet
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.ids import JobId, PoolId, SessionId, WorkerId
@@ -173,10 +173,10 @@ class Machine:
         service = self._state.services.get(key)
         return 0 if service is None else service.waiting
 
-    def hosts_model(self, model: str) -> bool:
-        """True when some pool has the model's file."""
-        pools = self._state.pools.values()
-        return any(report.id == model for pool in pools for report in pool.models)
+    @property
+    def held_models(self) -> Mapping[str, ModelReport]:
+        """The models whose files lie on some pool, by id."""
+        return self._state.held_models
 
     def queue_depths(self) -> dict[ServiceKey, int]:
         """Waiting jobs by (model, task), without the empty ones."""

@@ -53,7 +53,8 @@ def on_registered(state: MachineState, event: PoolRegistered, out: Commands) -> 
         _drop_unheard_orders(state, pool, event.at, folded)
     pool.session_id = event.session_id
     _hear_draining(state, pool, folded, draining=event.draining)
-    pool.devices, pool.models, pool.engines = event.devices, event.models, event.engines
+    pool.devices, pool.engines = event.devices, event.engines
+    state.hold_models(pool, event.models)
     pool.endpoint, pool.version = event.endpoint, event.version
     _heard(state, pool, event.at)
     _fold(state, pool, event.workers, event.at, folded, adopt=True)
@@ -74,9 +75,11 @@ def on_beat(state: MachineState, event: PoolBeat, out: Commands) -> None:
     pool.devices = event.devices
     _heard(state, pool, event.at)
     _fold(state, pool, event.workers, event.at, folded, adopt=False)
+    has_news = event.models is not None and state.hold_models(pool, event.models)
     _settle_folded(state, pool, folded, event.at, out)
-    if was_closed and pool.status is PoolState.ONLINE:
-        # A pool that takes new workers again may be the home that some service waits for.
+    if (was_closed or has_news) and pool.status is PoolState.ONLINE:
+        # A pool that takes new workers again, or has fetched a model, may be the home that some
+        # service waits for.
         settle(state, list(state.services.values()), event.at, out)
 
 

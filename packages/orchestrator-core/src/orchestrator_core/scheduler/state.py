@@ -11,7 +11,7 @@ from orchestrator_core import ids
 from orchestrator_core.cluster.pools import PoolRecord
 from orchestrator_core.cluster.slots import SlotLedger
 from orchestrator_core.cluster.workers import COMING, SERVING, ServiceKey, WorkerRecord
-from orchestrator_core.contracts.pool import PoolState
+from orchestrator_core.contracts.pool import ModelReport, PoolState
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Code
 from orchestrator_core.ids import JobId, PoolId, WorkerId
@@ -153,6 +153,7 @@ class MachineState:
         self.services: dict[ServiceKey, Service] = {}
         self.workers: dict[WorkerId, WorkerRecord] = {}
         self.pools: dict[PoolId, PoolRecord] = {}
+        self.held_models: dict[str, ModelReport] = {}
         self.slots = SlotLedger()
         self.alarms = Alarms()
         self.waiting = 0
@@ -167,6 +168,19 @@ class MachineState:
         if service is None:
             service = self.services[key] = Service(key)
         return service
+
+    def hold_models(self, pool: PoolRecord, models: tuple[ModelReport, ...]) -> bool:
+        """Take a pool's word about its models; tells whether it changed anything.
+
+        The index over all pools is made anew then, since every request asks it and it changes
+        seldom.
+        """
+        if models == pool.models:
+            return False
+        pool.models = models
+        pools = (self.pools[pool_id] for pool_id in sorted(self.pools, reverse=True))
+        self.held_models = {report.id: report for it in pools for report in it.models}
+        return True
 
     def make_worker_id(self, at: float) -> WorkerId:
         """A fresh worker id: time and a counter in front, the machine's nonce behind."""

@@ -85,6 +85,7 @@ def pool_beat(
     session: int = 1,
     devices: Iterable[DeviceReport] | None = None,
     workers: Iterable[WorkerReport] = (),
+    models: tuple[ModelReport, ...] | None = None,
     draining: bool = False,
 ) -> PoolBeat:
     """A pool's word within its n-th session."""
@@ -94,5 +95,6 @@ def pool_beat(
         session_id=session_id(session),
         devices=(device_report(),) if devices is None else tuple(devices),
         workers=tuple(workers),
+        models=models,
         draining=draining,
     )

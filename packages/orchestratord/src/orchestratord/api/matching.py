@@ -47,7 +47,7 @@ class RouteMap:
         segments = tuple(path.split("/"))
         for pattern, route in self._patterns:
             if route.method == method:
-                params = _params(pattern, segments)
+                params = _params(pattern, segments, deep=route.deep)
                 if params is not None:
                     return Match(route, params)
         return None
@@ -58,7 +58,7 @@ class RouteMap:
         methods |= {
             route.method
             for pattern, route in self._patterns
-            if _params(pattern, segments) is not None
+            if _params(pattern, segments, deep=route.deep) is not None
         }
         return sorted(methods)
 
@@ -68,7 +68,12 @@ def without_slash(path: str) -> str:
     return path.removesuffix("/") if len(path) > 1 else path
 
 
-def _params(pattern: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str] | None:
+def _params(
+    pattern: tuple[str, ...], segments: tuple[str, ...], *, deep: bool
+) -> dict[str, str] | None:
+    last = len(pattern) - 1
+    if deep and len(segments) > len(pattern) and all(segments[last:]):
+        segments = (*segments[:last], "/".join(segments[last:]))
     if len(pattern) != len(segments):
         return None
     params: dict[str, str] = {}

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 import uvloop
 
+from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import Clock, SystemClock
 from orchestrator_core.config.layout import ORCHESTRATORD
 from orchestrator_core.daemon.presence import Presence, url_of
@@ -56,6 +57,7 @@ class Daemon:
         self._listener = listener
         self._url = url_of(listener)
         self._clock: Clock = SystemClock()
+        self._catalog = Catalog.of(site.layout)
         self._presence = Presence(daemon=ORCHESTRATORD, layout=site.layout, platform=site.platform)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -97,6 +99,7 @@ class Daemon:
             settings=site.settings,
             version=site.version,
             hosts=self._own_names(),
+            catalog=self._catalog,
             store=store,
             keys=keys,
             clock=clock,

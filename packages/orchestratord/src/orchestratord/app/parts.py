@@ -80,6 +80,7 @@ def build_parts(
     settings: OrchestratorSettings,
     version: str,
     hosts: Iterable[str],
+    catalog: Catalog,
     store: JobStore,
     keys: KeyRing,
     clock: Clock,
@@ -116,7 +117,6 @@ def build_parts(
         forget=jobs.drop,
         on_failure=on_failure,
     )
-    catalog = Catalog.load()
     gate = Gate(
         catalog=catalog,
         settings=settings,

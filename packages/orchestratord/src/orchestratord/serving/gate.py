@@ -11,6 +11,7 @@ from typing import Final
 
 import orjson
 
+from orchestrator_core.catalog.entries import runnable
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import Clock
 from orchestrator_core.cluster.workers import ServiceKey
@@ -86,7 +87,10 @@ class Gate:
     _options: dict[tuple[bool, bool], ChatOptions] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_offers", Offers(self.catalog, self.journal.book))
+        object.__setattr__(self, "_offers", self._make_offers())
+
+    def _make_offers(self) -> Offers:
+        return Offers(self.catalog, self.journal.book, lambda: self.loop.machine.held_models)
 
     async def admit_task(self, holder: Principal, task: TaskSubmit) -> TaskAccepted | Refusal:
         """Take a durable job in: on disk first, then to the machine, then the answer."""
@@ -182,7 +186,10 @@ class Gate:
         if isinstance(offer, Refusal) or offer.spec.model.source in _ALWAYS_THERE:
             return offer
         name = offer.model
-        if not (self.loop.machine.hosts_model(name) or self._offers.served_outside(name)):
+        if name not in self.loop.machine.held_models and not self._offers.served_outside(name):
+            refusal = runnable(offer.entry) if offer.entry is not None else None
+            if refusal is not None:
+                return refusal
             message = f"{name} is on no host: run `llorch-pool models download {name}`"
             return Refusal(Code.MODEL_NOT_PULLED, message, {"model": name})
         return offer

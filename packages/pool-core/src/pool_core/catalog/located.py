@@ -15,7 +15,8 @@ from typing import Final, TypeAlias
 
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.gguf.facts import ModelFacts, facts_of
-from orchestrator_core.gguf.header import FIRST_READ_BYTES, Damaged, More, parse_header
+from orchestrator_core.gguf.header import Damaged
+from orchestrator_core.gguf.reading import HeaderReading
 from orchestrator_core.units import format_bytes
 
 __all__ = ["FactsCache", "Located", "hash_model_file", "read_model_file"]
@@ -36,11 +37,31 @@ _Identity: TypeAlias = tuple[str, int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A model file that can be started from, and what its header says."""
+    """A model file that can be started from, and what its header says.
+
+    part_bytes are the sizes of the further parts of a split model, in their order.
+    """
 
     path: Path
     size_bytes: int
     facts: ModelFacts
+    part_bytes: tuple[int, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        """What an engine reads to load the model."""
+        return self.size_bytes + sum(self.part_bytes)
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """The weights of all parts; None where the header of the one file tells them."""
+        return self.facts.weights_bytes + sum(self.part_bytes) if self.part_bytes else None
+
+    @property
+    def part_paths(self) -> tuple[Path, ...]:
+        """Where the further parts lie."""
+        numbers = range(2, len(self.part_bytes) + 2)
+        return tuple(_part(self.path, number, self.facts.split_count) for number in numbers)
 
 
 class FactsCache:
@@ -82,14 +103,15 @@ def read_model_file(path: Path, *, name: str, cache: FactsCache | None = None) -
         return _unusable(path, name, f"it cannot be read: {error.strerror}")
     finally:
         os.close(descriptor)
-    if isinstance(facts, ModelFacts):
-        # Other parts come and go without a change of this one, so they are never remembered.
-        facts = _missing_part(path, facts.split_count) or facts
     if isinstance(facts, str):
         return _incompatible(path, name, facts)
+    # Other parts come and go without a change of this one, so they are never remembered.
+    part_bytes = _part_sizes(path, facts.split_count)
+    if isinstance(part_bytes, str):
+        return _incompatible(path, name, part_bytes)
     if cache is not None:
         cache.put(identity, facts)
-    return Located(path, status.st_size, facts)
+    return Located(path, status.st_size, facts, part_bytes)
 
 
 def hash_model_file(path: Path, *, name: str) -> str | Refusal:
@@ -140,17 +162,11 @@ def _identity(path: Path, status: os.stat_result) -> _Identity:
 
 def _read_facts(descriptor: int, size: int) -> ModelFacts | str:
     """The facts, or in words what is wrong with the file."""
-    if size == 0:
-        return "the file is empty"
-    data = os.pread(descriptor, min(size, FIRST_READ_BYTES), 0)
-    header = parse_header(data)
-    while isinstance(header, More):
-        wanted = min(size, max(header.needed_bytes, 2 * len(data)))
-        added = os.pread(descriptor, wanted - len(data), len(data)) if wanted > len(data) else b""
-        if not added:
-            return "it is incomplete: it ends inside its header: download it again"
-        data += added
-        header = parse_header(data)
+    reading = HeaderReading(size)
+    header = None
+    while header is None:
+        wanted = reading.wanted_bytes - reading.read_bytes
+        header = reading.add(os.pread(descriptor, wanted, reading.read_bytes))
     facts = header if isinstance(header, Damaged) else facts_of(header, file_bytes=size)
     if isinstance(facts, Damaged):
         return facts.reason
@@ -164,16 +180,34 @@ def _read_facts(descriptor: int, size: int) -> ModelFacts | str:
     return facts
 
 
-def _missing_part(path: Path, count: int) -> str | None:
-    """What keeps an engine from finding the other parts of a split model; it goes by their names."""
-    first = f"-{1:05d}-of-{count:05d}.gguf"
-    if count > 1 and not path.name.endswith(first):
-        return f"it is the first of {count} parts, so its name must end with {first}"
+def _part_sizes(path: Path, count: int) -> tuple[int, ...] | str:
+    """The sizes of the other parts, or what keeps an engine, which goes by names, from finding one."""
+    ending = _ending(1, count)
+    if count > 1 and not path.name.endswith(ending):
+        return f"it is the first of {count} parts, so its name must end with {ending}"
+    sizes: list[int] = []
     for number in range(2, count + 1):
-        part = f"{path.name.removesuffix(first)}-{number:05d}-of-{count:05d}.gguf"
-        if not path.with_name(part).is_file():
+        size = _size_of(_part(path, number, count))
+        if size is None:
             return f"it is incomplete: part {number} of {count} is not beside it: download it again"
-    return None
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def _part(first: Path, number: int, count: int) -> Path:
+    return first.with_name(first.name.removesuffix(_ending(1, count)) + _ending(number, count))
+
+
+def _ending(number: int, count: int) -> str:
+    return f"-{number:05d}-of-{count:05d}.gguf"
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _missing(path: Path, name: str) -> Refusal:
@@ -196,5 +230,5 @@ def _refusal(code: Code, path: Path, name: str, reason: str) -> Refusal:
     text = str(path)
     # A path may hold what no terminal and no JSON text can show.
     shown = text if text.isprintable() else ascii(text)
-    message = f"{name} cannot be started from {shown}: {reason}"
+    message = f"{name} cannot be used: {shown}: {reason}"
     return Refusal(code, message, {"field": "spec.model.file", "file": shown})

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator_core.contracts.pool import WorkerSpec
+from orchestrator_core.contracts.tasks import TaskKind
 from orchestrator_core.errors import Refusal
+from orchestrator_core.fit.choice import choose
 from pool_core.catalog.located import Located
-from pool_core.workers.choice import choose
 from pool_core.workers.host_picture import HostPicture
 from pool_core.workers.room import Room
 from pool_core.workers.spec import check_values
@@ -49,12 +50,13 @@ def plan(order: WorkerSpec, model: Located | None, host: HostPicture) -> Plan | 
         refusal = check_model(order, model.facts, host.engine)
     if refusal is not None:
         return refusal
-    room = Room(order, model.facts if model else None, devices, host)
+    room = Room(order, model, devices, host)
     choice = choose(
         ctx=order.ctx,
         parallel=order.parallel,
         trained_ctx=model.facts.trained_ctx if model else None,
         backend=order.backend,
+        embeds=order.task is not TaskKind.GENERATE,
         fits=room.fits,
     )
     spec = order.model_copy(update={"ctx": choice.ctx, "parallel": choice.parallel})

@@ -10,13 +10,13 @@ from typing import Final
 from orchestrator_core.contracts.pool import Backend, DeviceReport, WorkerSpec
 from orchestrator_core.contracts.tasks import TaskKind
 from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.fit.choice import Choice
 from orchestrator_core.fit.estimate import Need, estimate
-from orchestrator_core.fit.verdict import MARGIN, judge
-from orchestrator_core.gguf.facts import ModelFacts
+from orchestrator_core.fit.smaller import propose
+from orchestrator_core.fit.verdict import Verdict, judge
 from orchestrator_core.units import format_bytes
-from pool_core.workers.choice import Choice
+from pool_core.catalog.located import Located
 from pool_core.workers.host_picture import HostPicture
-from pool_core.workers.suitability import MIN_CTX
 
 __all__ = ["Room"]
 
@@ -26,10 +26,10 @@ _RETRY_AFTER_S: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The chosen devices of one order; without facts nothing is known of the need."""
+    """The chosen devices of one order; without a model nothing is known of the need."""
 
     order: WorkerSpec
-    facts: ModelFacts | None
+    model: Located | None
     devices: tuple[DeviceReport, ...]
     host: HostPicture
 
@@ -45,41 +45,36 @@ class Room:
 
     def need(self, ctx: int, parallel: int) -> Need | None:
         """What the model needs; None where the file or the device's memory is not known."""
-        if self.facts is None or self.total_bytes == 0:
+        if self.model is None or self.total_bytes == 0:
             return None
         return estimate(
-            self.facts,
+            self.model.facts,
             ctx=ctx,
             parallel=parallel,
             batch_size=self.order.batch_size,
             embeds=self.order.task is not TaskKind.GENERATE,
             accelerated=self.order.backend is not Backend.CPU,
+            weights_bytes=self.model.weights_bytes,
         )
 
     def fits(self, ctx: int, parallel: int) -> bool:
         """Whether the estimate with its margin is free."""
-        need = self.need(ctx, parallel)
-        return need is None or judge(need, free_bytes=self.left_bytes).fits
+        verdict = self._verdict(ctx, parallel)
+        return verdict is None or verdict.fits
 
     def needed_bytes(self, choice: Choice) -> dict[str, int]:
         """What is promised, by device."""
-        need = self.need(choice.ctx, choice.parallel)
-        if need is None:
+        verdict = self._verdict(choice.ctx, choice.parallel)
+        if verdict is None:
             return {}
-        needed = judge(need, free_bytes=self.left_bytes).needed_bytes
-        return {device.id: -(-needed // len(self.devices)) for device in self.devices}
+        share = -(-verdict.needed_bytes // len(self.devices))
+        return {device.id: share for device in self.devices}
 
     def reasons(self, choice: Choice) -> tuple[str, ...]:
         """What the promise was made by."""
-        need = self.need(choice.ctx, choice.parallel)
-        if need is None:
-            return ()
-        verdict = judge(need, free_bytes=self.left_bytes)
-        if not verdict.fits:
-            return (
-                *verdict.reasons,
-                f"it is started all the same: {format_bytes(_sure_bytes(need))} are needed at least",
-            )
+        verdict = self._verdict(choice.ctx, choice.parallel)
+        if verdict is None or not verdict.fits:
+            return () if verdict is None else verdict.reasons
         return (
             f"needs {format_bytes(verdict.needed_bytes)} of the {format_bytes(self.left_bytes)} "
             f"left on {_names(self.devices)}",
@@ -87,11 +82,10 @@ class Room:
 
     def refusal(self, choice: Choice) -> Refusal | None:
         """The no, unless it fits or the doubt of a rough estimate is in its favour."""
-        need = self.need(choice.ctx, choice.parallel)
-        if choice.fits or need is None or _sure_bytes(need) <= self.left_bytes:
+        verdict = self._verdict(choice.ctx, choice.parallel)
+        if choice.fits or verdict is None or verdict.may_fit:
             return None
-        verdict = judge(need, free_bytes=self.left_bytes)
-        sure = _sure_bytes(need)
+        sure = verdict.least_bytes
         details = {
             "field": "spec.model" if self.order.ctx is None else "spec.ctx",
             "devices": [device.id for device in self.devices],
@@ -114,25 +108,18 @@ class Room:
         )
         return Refusal(Code.NO_CAPACITY, message, details, retry_after_s=_RETRY_AFTER_S)
 
+    def _verdict(self, ctx: int, parallel: int) -> Verdict | None:
+        need = self.need(ctx, parallel)
+        return None if need is None else judge(need, free_bytes=self.left_bytes)
+
     def _promised(self) -> str:
         promised = max(self.host.promised_bytes(device) for device in self.devices)
         return f" ({format_bytes(promised)} are promised to workers that load)" if promised else ""
 
     def _hint(self, choice: Choice) -> str:
-        """A smaller context that would fit now, where the order asked for a larger one."""
-        ctx = choice.ctx // 2
-        while ctx >= MIN_CTX:
-            if self.fits(ctx, choice.parallel):
-                return f"; ctx {ctx} would fit"
-            ctx //= 2
-        return f"; parallel 1 with ctx {MIN_CTX} would fit" if self._least_fits(choice) else ""
-
-    def _least_fits(self, choice: Choice) -> bool:
-        return choice.parallel > 1 and self.fits(MIN_CTX, 1)
-
-
-def _sure_bytes(need: Need) -> int:
-    return need.sure_bytes + round(need.sure_bytes * MARGIN)
+        """What would fit now instead."""
+        smaller = propose(choice.ctx, choice.parallel, self.fits)
+        return "" if smaller is None else f"; {smaller}"
 
 
 def _names(devices: tuple[DeviceReport, ...]) -> str:

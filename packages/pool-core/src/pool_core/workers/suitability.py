@@ -8,20 +8,14 @@ from typing import Final
 from orchestrator_core.contracts.pool import WorkerSpec
 from orchestrator_core.contracts.tasks import TaskKind
 from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.fit.smaller import LEAST_CTX
+from orchestrator_core.gguf.architectures import ENCODERS
 from orchestrator_core.gguf.facts import ModelFacts
 from pool_core.workers.engine_facts import EngineFacts
 from pool_core.workers.spec import invalid
 
-__all__ = ["MIN_CTX", "check_model"]
+__all__ = ["check_model"]
 
-MIN_CTX: Final = 64
-"""The smallest context of a slot that an order can name."""
-
-# They turn a text into vectors and have no head that would give the next word.
-_ENCODERS: Final = frozenset(
-    {"bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert"}
-    | {"nomic-bert-moe", "gemma-embedding", "gemma-embedding2", "llama-embed", "t5encoder"}
-)
 # Files that accompany a model and are no language models themselves.
 _PARTS: Final = {
     "clip": "the part of a model that reads images",
@@ -49,7 +43,7 @@ def _check_task(order: WorkerSpec, facts: ModelFacts) -> Refusal | None:
         return _incompatible(
             f"{model} cannot {order.task.value}: its file is {_PARTS[name]}", architecture=name
         )
-    if order.task is TaskKind.GENERATE and name in _ENCODERS:
+    if order.task is TaskKind.GENERATE and name in ENCODERS:
         return _incompatible(
             f"{model} cannot generate: a {name} model makes vectors, so use it with task embed",
             architecture=name,
@@ -61,9 +55,9 @@ def _check_ctx(order: WorkerSpec, facts: ModelFacts) -> Refusal | None:
     trained = facts.trained_ctx
     if trained is None:
         return None
-    if trained < MIN_CTX:
+    if trained < LEAST_CTX:
         return _incompatible(
-            f"{order.model.model_id} was trained for {trained} tokens: a slot needs {MIN_CTX}"
+            f"{order.model.model_id} was trained for {trained} tokens: a slot needs {LEAST_CTX}"
         )
     if order.ctx is not None and order.ctx > trained:
         return invalid(

@@ -5,7 +5,7 @@ lives in the one task group of run(); when that ends the workers stay, for the n
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from orchestrator_core.platforms.port import Platform
 from pool_core.workers.adoption import adopt
 from pool_core.workers.charge import Charge, draw_key
 from pool_core.workers.classify import Failure
+from pool_core.workers.host_picture import left_over
 from pool_core.workers.keeping import Keeper
 from pool_core.workers.ledger import Ledger, WorkerRecord
 from pool_core.workers.log_cutting import keep_logs_small
@@ -126,6 +127,10 @@ class Supervisor:
             return charge
         await charge.launched.wait()
         return charge.report()
+
+    def left_over(self, devices: Sequence[DeviceReport]) -> list[DeviceReport]:
+        """The devices with as much free memory as a new worker would find there."""
+        return left_over(devices, self._roster.promises())
 
     async def stop(self, worker: str, *, grace_s: float) -> WorkerReport | Refusal:
         """Stop a worker by id or name; returns when it is gone."""

@@ -87,7 +87,7 @@ class Surveyor:
         if isinstance(located, Refusal):
             return located
         build = sight.engine.build if sight.engine else None
-        return Prepared(decided, located.path, located.size_bytes, build)
+        return Prepared(decided, located.path, located.total_bytes, build)
 
     def _look(self, model: ModelFile) -> Sight:
         try:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from pydantic import SecretStr
 
-from orchestrator_core.contracts.pool import Heartbeat, PoolRegister, WantedSet
+from orchestrator_core.contracts.pool import Heartbeat, ModelReport, PoolRegister, WantedSet
 from orchestrator_core.errors import LlorchError
 from orchestrator_core.idgen import IdSource
 from pool_managerd.runtime.drain import Draining, only_running
@@ -106,6 +106,7 @@ class Announcer:
         self._session_id = ""
         self._connected = False
         self._seq = 0
+        self._told_models: list[ModelReport] = []
         self._interval_s = pace.first_s
 
     @property
@@ -165,6 +166,7 @@ class Announcer:
         self._session_id = self._ids.session()
         self._seq = 0
         self._link = self._dial(self._url, key)
+        models = self._models.reports()
         registered = await self._link.register(
             PoolRegister(
                 pool_id=self._identity.pool_id,
@@ -174,12 +176,13 @@ class Announcer:
                 version=self._identity.version,
                 devices=self._devices.reports(),
                 workers=self._workers.reports(),
-                models=self._models.reports(),
+                models=models,
                 engines=list(self._identity.engines),
                 draining=self._drain.active,
             )
         )
         self._keyring.settle()
+        self._told_models = models
         self._interval_s = registered.heartbeat_interval_s
         self._workers.new_session()
         self._obey(registered.wanted)
@@ -189,6 +192,7 @@ class Announcer:
         if self._link is None:
             raise AssertionError("a session without a link")
         self._seq += 1
+        models = self._models.reports()
         reply = await self._link.heartbeat(
             Heartbeat(
                 pool_id=self._identity.pool_id,
@@ -196,9 +200,12 @@ class Announcer:
                 seq=self._seq,
                 devices=self._devices.reports(),
                 workers=self._workers.reports(),
+                # They are told until a beat with them was answered, and then no more.
+                models=None if models == self._told_models else models,
                 draining=self._drain.active,
             )
         )
+        self._told_models = models
         self._interval_s = reply.heartbeat_interval_s
         self._obey(reply.wanted)
         return Verdict.ACCEPTED, ""

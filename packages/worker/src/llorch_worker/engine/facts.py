@@ -9,7 +9,8 @@ import psutil
 
 from llorch_worker.engine.limits import HostFacts
 from orchestrator_core.gguf.facts import ModelFacts, facts_of
-from orchestrator_core.gguf.header import FIRST_READ_BYTES, Damaged, More, parse_header
+from orchestrator_core.gguf.header import Damaged
+from orchestrator_core.gguf.reading import HeaderReading
 from orchestrator_core.units import format_bytes
 
 __all__ = ["FileError", "default_threads", "read_host", "read_keys", "read_model"]
@@ -63,14 +64,10 @@ def read_model(path: Path) -> ModelFacts:
 
 
 def _read_facts(source: BinaryIO, size: int) -> ModelFacts | Damaged:
-    data = source.read(FIRST_READ_BYTES)
-    header = parse_header(data)
-    while isinstance(header, More):
-        added = source.read(max(header.needed_bytes - len(data), len(data)))
-        if not added:
-            return Damaged("the file ends inside its header: it is incomplete")
-        data += added
-        header = parse_header(data)
+    reading = HeaderReading(size)
+    header = None
+    while header is None:
+        header = reading.add(source.read(reading.wanted_bytes))
     facts = header if isinstance(header, Damaged) else facts_of(header, file_bytes=size)
     if isinstance(facts, ModelFacts) and size < facts.needed_file_bytes:
         needed = format_bytes(facts.needed_file_bytes)

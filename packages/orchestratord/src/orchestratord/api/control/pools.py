@@ -100,6 +100,7 @@ class PoolHandlers:
                     session_id=session_id,
                     devices=tuple(body.devices),
                     workers=tuple(body.workers),
+                    models=None if body.models is None else tuple(body.models),
                     draining=body.draining,
                 )
             )

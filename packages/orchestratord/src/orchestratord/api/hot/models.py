@@ -1,4 +1,4 @@
-"""GET /v1/models: the models that a host has or an external engine serves, from memory."""
+"""GET /v1/models: the models that a host holds or an external engine serves, from memory."""
 
 from collections.abc import Mapping
 
@@ -33,18 +33,19 @@ class ModelHandlers:
         here = [entry for entry in self._catalog.entries if self._is_here(entry)]
         cards = [self._card(entry) for entry in here]
         listed = {entry.id for entry in here}
-        external = self._book.external_models
-        cards += [self._short_card(name) for name in sorted(external) if name not in listed]
+        unlisted = {**self._loop.machine.held_models, **self._book.external_models}
+        cards += [self._short_card(name) for name in sorted(unlisted) if name not in listed]
         await request.reply(200, orjson.dumps({"object": "list", "data": cards}))
 
     async def show(self, request: Request) -> None:
         """Send one model."""
-        name, external = request.params["id"], self._book.external_models
+        name = request.params["id"]
+        unlisted = {**self._loop.machine.held_models, **self._book.external_models}
         entry = self._catalog.find(name)
-        if entry is None and name in external:
+        if entry is None and name in unlisted:
             await request.reply(200, orjson.dumps(self._short_card(name)))
             return
-        found = entry or self._catalog.resolve(name, external)
+        found = entry or self._catalog.resolve(name, unlisted)
         if isinstance(found, Refusal):
             await request.refuse(found)
             return
@@ -57,7 +58,7 @@ class ModelHandlers:
     def _is_here(self, entry: CatalogEntry) -> bool:
         if entry.file.source == "builtin" or entry.id in self._book.external_models:
             return True
-        return self._loop.machine.hosts_model(entry.id)
+        return entry.id in self._loop.machine.held_models
 
     def _card(self, entry: CatalogEntry) -> _Card:
         card = ModelCard(

@@ -1,7 +1,7 @@
 import pytest
 
 from orchestrator_core.contracts.pool import Backend
-from pool_core.workers.choice import Choice, choose
+from orchestrator_core.fit.choice import Choice, choose
 
 
 def pick(
@@ -11,6 +11,7 @@ def pick(
     parallel: int | None = None,
     trained: int | None = 131_072,
     backend: Backend = Backend.CUDA,
+    embeds: bool = False,
 ) -> Choice:
     return choose(
         ctx=ctx,
@@ -18,6 +19,7 @@ def pick(
         trained_ctx=trained,
         backend=backend,
         fits=lambda each, slots: each * slots <= room,
+        embeds=embeds,
     )
 
 
@@ -90,3 +92,21 @@ def test_every_choice_has_its_reason() -> None:
     )
     assert pick(trained=None, parallel=1).reasons == ("ctx 8192 is the default for this model",)
     assert pick(ctx=512, backend=Backend.CPU).reasons == ("parallel 2 is the default on cpu",)
+
+
+@pytest.mark.parametrize(
+    ("trained", "room", "ctx", "parallel"),
+    [
+        (131_072, 8192, 2048, 4),
+        (131_072, 8191, 1024, 4),
+        (131_072, 2047, 512, 2),
+        (512, 2048, 512, 4),
+        (None, 1 << 40, 2048, 4),
+        (300, 1 << 40, 300, 4),
+    ],
+)
+def test_a_worker_for_vectors_gets_a_shorter_context(
+    trained: int | None, room: int, ctx: int, parallel: int
+) -> None:
+    choice = pick(trained=trained, room=room, embeds=True)
+    assert (choice.ctx, choice.parallel, choice.fits) == (ctx, parallel, True)

@@ -13,6 +13,10 @@ __all__ = ["Choice", "choose"]
 
 _TOP_CTX: Final = 8192
 _FLOOR_CTX: Final = 2048
+# A vector is made from a whole text at once, so every token of the context costs a buffer that
+# may be as wide as the vocabulary: longer texts are for those who ask for them.
+_TOP_VECTOR_CTX: Final = 2048
+_FLOOR_VECTOR_CTX: Final = 512
 _SLOTS: Final = 4
 # The slots of a CPU share its few cores: more of them make every single answer slow.
 _CPU_SLOTS: Final = 2
@@ -35,9 +39,10 @@ def choose(
     trained_ctx: int | None,
     backend: Backend,
     fits: Callable[[int, int], bool],
+    embeds: bool = False,
 ) -> Choice:
     """The first candidate that fits: context is halved first, to its floor, then the slots."""
-    contexts = (ctx,) if ctx is not None else tuple(_contexts(trained_ctx))
+    contexts = (ctx,) if ctx is not None else tuple(_contexts(trained_ctx, embeds=embeds))
     default = _CPU_SLOTS if backend is Backend.CPU else _SLOTS
     slots = (parallel,) if parallel is not None else tuple(_halves(default))
     candidates = [(each, slots[0]) for each in contexts]
@@ -52,9 +57,10 @@ def choose(
     return Choice(chosen_ctx, chosen_parallel, found is not None, tuple(reasons))
 
 
-def _contexts(trained_ctx: int | None) -> Iterator[int]:
-    top = min(trained_ctx or _TOP_CTX, _TOP_CTX)
-    floor = min(trained_ctx or _FLOOR_CTX, _FLOOR_CTX)
+def _contexts(trained_ctx: int | None, *, embeds: bool) -> Iterator[int]:
+    top = _TOP_VECTOR_CTX if embeds else _TOP_CTX
+    floor = _FLOOR_VECTOR_CTX if embeds else _FLOOR_CTX
+    top, floor = min(trained_ctx or top, top), min(trained_ctx or floor, floor)
     while top > floor:
         yield top
         top //= 2

@@ -1,0 +1,1 @@
+"""Asks the embedded engine what well-known models take of memory."""
