@@ -241,6 +241,13 @@ CASES: list[tuple[HostFacts, Severity, str, str, str]] = [
         "pool.toml",
     ),
     (
+        with_daemon(catalog_fault="catalogue /c/catalog.toml: Invalid value"),
+        Severity.ERROR,
+        "catalogue",
+        "Invalid value",
+        "catalog.toml",
+    ),
+    (
         with_daemon(run=None, lock_pid=None, holder=None),
         Severity.NOTE,
         "daemon",

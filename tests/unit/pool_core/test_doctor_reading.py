@@ -152,6 +152,31 @@ def test_links_that_lead_nowhere_cost_no_other_finding(layout: Layout) -> None:
     assert len(found.folders) == 4
 
 
+def test_the_folder_of_the_models_is_the_configured_one(
+    layout: Layout, env: dict[str, str], tmp_path: Path
+) -> None:
+    def looked_at() -> Path:
+        folder = host_reading.models_folder(layout, env)
+        found = host_reading.storage(layout, Path("/"), folder)
+        return next(folder.path for folder in found.folders if folder.name == "models")
+
+    assert looked_at() == layout.models_folder
+    env["LLORCH_POOL_MODELS_FOLDER"] = str(tmp_path / "large")
+    assert looked_at() == tmp_path / "large"
+
+
+def test_a_broken_catalogue_is_found_before_a_daemon_trips_over_it(
+    layout: Layout, env: dict[str, str]
+) -> None:
+    platform = select.current()
+    assert daemon_reading.daemon(layout, platform, env, "1").catalog_fault is None
+    layout.config.mkdir(parents=True)
+    layout.user_catalog.write_text("x = [")
+    fault = daemon_reading.daemon(layout, platform, env, "1").catalog_fault
+    assert fault is not None
+    assert str(layout.user_catalog) in fault
+
+
 @pytest.mark.parametrize("what", ["file", "link to nowhere", "link to itself"])
 def test_what_lies_where_a_folder_belongs_is_named(
     layout: Layout, env: dict[str, str], what: str

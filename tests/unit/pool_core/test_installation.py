@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.config.layout import Layout
-from orchestrator_core.errors import Code, LlorchError, Refusal
+from orchestrator_core.errors import Code, Refusal
 from pool_core.workers.installation import (
     find_worker_program,
     pool_id_for,
     read_or_draw_instance,
-    read_settings,
     reserved_ports,
 )
 
@@ -25,23 +24,6 @@ def layout(tmp_path: Path) -> Layout:
 def configure(layout: Layout, name: str, text: str) -> None:
     layout.config.mkdir(parents=True, exist_ok=True)
     layout.config_file(name).write_text(text)
-
-
-def test_the_settings_of_the_host_are_read_and_the_daemons_own_are_left_alone(
-    layout: Layout,
-) -> None:
-    configure(layout, "pool", 'pool_id = "attic"\nstop_grace_s = 3\n[[external]]\nname = "x"\n')
-    assert read_settings(layout, {}).pool_id == "attic"
-    named = {"LLORCH_POOL_POOL_ID": "cellar", "LLORCH_POOL_WORKER_PROGRAM": "/opt/worker"}
-    settings = read_settings(layout, named)
-    assert (settings.pool_id, settings.worker_program) == ("cellar", Path("/opt/worker"))
-
-
-def test_a_wrong_setting_is_refused_by_its_name(layout: Layout) -> None:
-    configure(layout, "pool", 'pool_id = "no spaces"\n')
-    with pytest.raises(LlorchError, match="pool_id") as caught:
-        read_settings(layout, {})
-    assert caught.value.code is Code.CONFIG_INVALID
 
 
 def test_the_pool_is_named_as_configured_else_by_its_host() -> None:

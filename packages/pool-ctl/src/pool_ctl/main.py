@@ -19,6 +19,9 @@ _COMMANDS: Final = {
     "status": Lazy("pool_ctl.commands.status:status", "Show this host's pool at a glance."),
     "devices": Lazy("pool_ctl.commands.devices:devices", "Show what this host computes with."),
     "worker": Lazy("pool_ctl.commands.worker:worker", "Start, stop, list and read workers."),
+    "git": Lazy(
+        "pool_ctl.commands.git.group:git", "Work on a git checkout of this host and its submodules."
+    ),
     "daemon": Lazy(
         "pool_ctl.commands.daemon:daemon", "Start, stop and watch pool-managerd on this host."
     ),

@@ -50,6 +50,13 @@ class PoolSettings(DaemonSettings):
     worker_program: Path | None = Field(
         None, description="The worker to start; llorch-worker beside this program when unset"
     )
+    models_folder: Path | None = Field(
+        None, description="Where models lie; data/models of this installation when unset"
+    )
+    git_repo: Path | None = Field(
+        None,
+        description="The checkout that llorch-pool git works on; the current folder when unset",
+    )
     external: ExternalEngines = Field(
         (), description="Running OpenAI-compatible servers that serve as workers of this pool"
     )

@@ -13,6 +13,9 @@ def judge_daemon(facts: DaemonFacts) -> Iterator[Finding]:
     if facts.settings_fault is not None:
         fix = "correct config/pool.toml or the LLORCH_POOL_* variable"
         yield Finding(Severity.ERROR, "settings", facts.settings_fault, fix)
+    if facts.catalog_fault is not None:
+        fix = "correct config/catalog.toml: no daemon starts with it as it is"
+        yield Finding(Severity.ERROR, "catalogue", facts.catalog_fault, fix)
     yield _liveness(facts)
     yield from _skew(facts)
     yield from _port(facts)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clients.pool import PoolClient
 from orchestrator_core.config import loader
 from orchestrator_core.config.layout import POOL_MANAGERD, Layout
@@ -19,7 +20,7 @@ from orchestrator_core.errors import LlorchError, Refusal
 from orchestrator_core.platforms import files, runfiles, sockets
 from orchestrator_core.platforms.port import Platform
 from pool_core.doctor.facts import DaemonFacts, ServiceFacts
-from pool_core.workers.installation import HostSettings
+from pool_core.workers.host_settings import HostSettings
 
 __all__ = ["daemon", "service", "user_name"]
 
@@ -45,6 +46,7 @@ def daemon(layout: Layout, platform: Platform, env: Mapping[str, str], version: 
         version=version,
         bind=bind,
         settings_fault=address.message if isinstance(address, Refusal) else fault,
+        catalog_fault=_catalog_fault(layout),
         run=run,
         lock_pid=_lock_pid(layout.pool_lock),
         answers=None if run is None else _answers(run),
@@ -52,6 +54,14 @@ def daemon(layout: Layout, platform: Platform, env: Mapping[str, str], version: 
         holder=platform.port_holder(port) if port else None,
         is_draining=layout.pool_drain.exists(),
     )
+
+
+def _catalog_fault(layout: Layout) -> str | None:
+    try:
+        Catalog.of(layout)
+    except LlorchError as error:
+        return error.refusal.message
+    return None
 
 
 def service(env: Mapping[str, str], root: Path) -> ServiceFacts:

@@ -49,7 +49,12 @@ def examine(patient: Patient, *, timeout_s: float = _PART_TIMEOUT_S) -> HostFact
 
     return HostFacts(
         software=part("software", lambda: host_reading.software(layout, patient.env)),
-        storage=part("storage", lambda: host_reading.storage(layout, root)),
+        storage=part(
+            "storage",
+            lambda: host_reading.storage(
+                layout, root, host_reading.models_folder(layout, patient.env)
+            ),
+        ),
         devices=part("devices", lambda: host_reading.devices(root), _DEVICES_TIMEOUT_S),
         kernel=part("kernel", lambda: host_reading.kernel(root)),
         daemon=part(

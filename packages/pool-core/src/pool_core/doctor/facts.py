@@ -105,6 +105,7 @@ class DaemonFacts:
     version: str
     bind: str
     settings_fault: str | None = None
+    catalog_fault: str | None = None
     run: RunFile | None = None
     lock_pid: int | None = None
     answers: bool | None = None

@@ -31,9 +31,10 @@ from pool_core.doctor.facts import (
 from pool_core.doctor.mounts import mount_of, parse_mounts
 from pool_core.workers import ports
 from pool_core.workers.engine_facts import read_engine_facts
-from pool_core.workers.installation import find_worker_program, read_settings
+from pool_core.workers.host_settings import read_settings
+from pool_core.workers.installation import find_worker_program
 
-__all__ = ["devices", "folder", "kernel", "software", "storage"]
+__all__ = ["devices", "folder", "kernel", "models_folder", "software", "storage"]
 
 _OPENMP: Final = "libgomp.so.1"
 _ASIDE: Final = (".foreign", ".unreadable")
@@ -61,7 +62,16 @@ def software(layout: Layout, env: Mapping[str, str]) -> SoftwareFacts:
     )
 
 
-def storage(layout: Layout, root: Path) -> StorageFacts:
+def models_folder(layout: Layout, env: Mapping[str, str]) -> Path | None:
+    """The folder of the models that is configured; None where no setting names one."""
+    try:
+        return read_settings(layout, env).models_folder
+    except LlorchError:
+        # What is wrong with the settings is told of the daemon.
+        return None
+
+
+def storage(layout: Layout, root: Path, models: Path | None = None) -> StorageFacts:
     """The folders that must hold, and what lies in them that a person should see."""
     mounts = Tree(root).text("proc/self/mountinfo")
     records = layout.worker_records
@@ -69,7 +79,7 @@ def storage(layout: Layout, root: Path) -> StorageFacts:
         folders=(
             folder("state", layout.state, mounts),
             folder("pool", layout.pool_folder, mounts, holds_secrets=True),
-            folder("models", layout.data, mounts),
+            folder("models", models or layout.models_folder, mounts),
             folder("cache", layout.cache, mounts),
         ),
         open_secrets=tuple(path for path in _secrets(layout) if (_mode(path) or 0) & 0o077),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from orchestrator_core.clock import SystemClock
 from orchestrator_core.config import loader
@@ -29,27 +29,16 @@ from pool_core.workers.supervisor import Supervisor
 from pool_core.workers.survey import Models
 
 __all__ = [
-    "HostSettings",
     "Installation",
     "find_worker_program",
     "open_supervisor",
     "pool_id_for",
     "read_or_draw_instance",
-    "read_settings",
     "reserved_ports",
 ]
 
 _WORKER: Final = "llorch-worker"
 _NOT_ALLOWED: Final = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-class HostSettings(BaseModel):
-    """What of config/pool.toml matters with and without a daemon; its other keys are the daemon's."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    pool_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    worker_program: Path | None = None
 
 
 class _Address(BaseModel):
@@ -67,14 +56,6 @@ class Installation:
     env: Mapping[str, str]
     worker_program: Path
     reserved_ports: frozenset[int] = field(default_factory=frozenset[int])
-
-
-def read_settings(layout: Layout, env: Mapping[str, str]) -> HostSettings:
-    """Read the host's part of the pool's settings as the daemon would."""
-    file = layout.config_file("pool")
-    return loader.load(
-        HostSettings, env_prefix="LLORCH_POOL_", env=env, file=file, flags={}
-    ).settings
 
 
 def pool_id_for(configured: str | None, hostname: str | None = None) -> str:

@@ -27,11 +27,11 @@ from orchestrator_core.platforms import select
 from pool_core.catalog.host_models import HostModels
 from pool_core.devices.inventory import open_inventory
 from pool_core.workers import logs
+from pool_core.workers.host_settings import read_settings
 from pool_core.workers.installation import (
     Installation,
     find_worker_program,
     pool_id_for,
-    read_settings,
     reserved_ports,
 )
 from pool_core.workers.onlooker import Onlooker

@@ -1,0 +1,1 @@
+"""llorch-pool git: its verbs, their options and what they show."""
