@@ -24,11 +24,14 @@ from pool_core.workers.supervisor import Supervisor
 from pool_managerd.api.guard import HostGuard
 from pool_managerd.app.http import create_app
 from pool_managerd.runtime.announcer import Announcer, Identity, Target
+from pool_managerd.runtime.downloads import Downloads
 from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Keyring
 from pool_managerd.runtime.link import Pace
 from pool_managerd.runtime.metrics import PoolMetrics
+from pool_managerd.runtime.model_desk import ModelDesk
 from pool_managerd.runtime.pool import ChangeDesk, Pool
+from support.fake_library import FakeLibrary
 from support.pool_fakes import WORKER_ID, FakeDevices, FakeOrchestrator
 from support.supervision import processors
 from support.waiting import until
@@ -89,9 +92,31 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
         drain=drain,
     )
     desk.connect(workers, announcer, drain)
+    library = FakeLibrary()
     pool = Pool(
-        identity, "test", 5.0, workers, FakeDevices(), models, announcer, metrics, drain
-    )  # fmt: skip
+        identity=identity,
+        instance="test",
+        stop_grace_s=5.0,
+        workers=workers,
+        devices=FakeDevices(),
+        models=models,
+        announcer=announcer,
+        metrics=metrics,
+        drain=drain,
+        desk=ModelDesk(
+            library,
+            workers=workers.reports,
+            devices=FakeDevices().reports,
+            on_change=desk.models_changed,
+        ),
+        downloads=Downloads(
+            library,
+            workers=workers.reports,
+            new_id=ids.download,
+            monotonic_s=clock.monotonic_s,
+            on_change=desk.models_changed,
+        ),
+    )
     app = create_app(pool, keyring, HostGuard("127.0.0.1", "box"))
     headers = {"authorization": "Bearer operator-key"}
     api = httpx.AsyncClient(

@@ -288,3 +288,27 @@ def test_a_split_model_under_another_name_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_no_system_can_spell_is_not_there() -> None:
     answer = refused(Path("/tmp/\ud800.gguf"))
     assert answer.code is Code.MODEL_NOT_FOUND
+
+
+def test_the_parts_of_a_split_model_weigh_what_they_are(tmp_path: Path) -> None:
+    first = write_gguf(tmp_path / "m-00001-of-00003.gguf", values={"split.count": 3, "split.no": 0})
+    for number, size in ((2, 5000), (3, 70)):
+        (tmp_path / f"m-0000{number}-of-00003.gguf").write_bytes(bytes(size))
+    found = located(HostModels().locate(by_path(first)))
+    assert found.part_bytes == (5000, 70)
+    assert found.total_bytes == found.size_bytes + 5070
+    assert found.weights_bytes == found.facts.weights_bytes + 5070
+    assert [path.name[2:7] for path in found.part_paths] == ["00002", "00003"]
+
+
+def test_a_model_of_one_file_is_weighed_by_its_header(tmp_path: Path) -> None:
+    found = located(HostModels().locate(by_path(write_gguf(tmp_path / "m.gguf"))))
+    assert (found.total_bytes, found.weights_bytes) == (found.size_bytes, None)
+    assert found.part_paths == ()
+
+
+def test_a_part_that_is_no_file_is_not_there(tmp_path: Path) -> None:
+    split = {"split.count": 2, "split.no": 0}
+    first = write_gguf(tmp_path / "m-00001-of-00002.gguf", values=split)
+    (tmp_path / "m-00002-of-00002.gguf").mkdir()
+    assert "part 2 of 2 is not beside it" in refused(first).message

@@ -55,6 +55,15 @@ def test_offers_the_documented_commands() -> None:
         "daemon resume",
         "daemon install-service",
         "dev doctor",
+        "dev setup",
+        "models catalog",
+        "models list",
+        "models download",
+        "models info",
+        "models verify",
+        "models delete",
+        "models disk-usage",
+        "models import",
     }
 
 
@@ -65,7 +74,9 @@ def test_there_is_nothing_to_talk_to(word: str) -> None:
     assert result.exit_code == 2
 
 
-@pytest.mark.parametrize("path", [(), ("worker",), ("daemon",), ("dev",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [(), ("worker",), ("models",), ("daemon",), ("dev",)], ids=" ".join
+)
 def test_a_bare_group_prints_its_help_and_ends_well(path: tuple[str, ...]) -> None:
     result = CliRunner().invoke(cli, path)
     assert result.exit_code == 0
@@ -109,6 +120,11 @@ def test_data_commands_take_the_common_options(path: tuple[str, ...]) -> None:
         ["--version"],
         ["worker", "--help"],
         ["worker", "spawn", "--help"],
+        ["models", "--help"],
+        ["models", "download", "--help"],
+        ["models", "info", "--help"],
+        ["models", "delete", "--help"],
+        ["dev", "setup", "--help"],
         ["daemon"],
         ["dev"],
     ],

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_core.contracts.pool import Backend, DeviceReport
+from orchestrator_core.catalog.resolve import Catalog
+from orchestrator_core.contracts.pool import Backend, DeviceReport, ModelReport, WorkerSpec
 from orchestrator_core.errors import Code, Exit, LlorchError
 from pool_ctl.commands.orders import Typed, make_spec, pick_device
 
@@ -82,3 +83,101 @@ def test_a_gpu_that_is_not_there_is_told_with_those_that_are() -> None:
         pick_device(Backend.CUDA, 7, GPUS)
     with pytest.raises(LlorchError, match="there is: none"):
         pick_device(Backend.ROCM, 0, GPUS)
+
+
+HELD = [
+    ModelReport(
+        id=model_id,
+        file=file,
+        size_bytes=7,
+        sha256="a" * 64,
+        source=source,
+        repo=repo,
+        commit=commit,
+    )
+    for model_id, file, source, repo, commit in (
+        ("hf:o/r:Q4_K_M", "m-Q4_K_M.gguf", "hub", "o/r", "c" * 40),
+        ("hf:o/r:Q8_0", "m-Q8_0.gguf", "hub", "o/r", "c" * 40),
+        ("hf:o/one:Q8_0", "one-Q8_0.gguf", "hub", "o/one", "d" * 40),
+        ("mine", "mine.gguf", "file", None, None),
+    )
+]
+
+
+def order(model: str, additions: Path | None = None) -> WorkerSpec:
+    typed = Typed(model=model, backend=Backend.CPU)
+    return make_spec(typed, [], catalog=lambda: Catalog.load(additions), held=lambda: HELD)
+
+
+@pytest.mark.parametrize(
+    ("typed", "model_id"),
+    [
+        ("hf:o/r:q8_0", "hf:o/r:Q8_0"),
+        ("hf.co/o/r:Q4_K_M", "hf:o/r:Q4_K_M"),
+        ("https://huggingface.co/o/r/resolve/main/m-Q8_0.gguf?download=true", "hf:o/r:Q8_0"),
+        ("hf:o/one", "hf:o/one:Q8_0"),
+        ("mine", "mine"),
+    ],
+)
+def test_a_fetched_or_imported_model_is_ordered_as_the_host_holds_it(
+    typed: str, model_id: str
+) -> None:
+    spec = order(typed)
+    held = next(it for it in HELD if it.id == model_id)
+    assert spec.model.model_dump(include=set(ModelReport.model_fields)) == held.model_dump(
+        include=set(type(spec.model).model_fields)
+    )
+    assert spec.model.model_id == model_id
+    assert (spec.ctx, spec.parallel) == (None, None)
+
+
+def test_a_reference_that_fits_several_models_of_the_host_is_refused_with_them() -> None:
+    with pytest.raises(LlorchError, match="hf:o/r:Q4_K_M, hf:o/r:Q8_0") as caught:
+        order("hf:o/r")
+    assert caught.value.code is Code.MODEL_NOT_FOUND
+
+
+def test_a_reference_to_what_is_not_here_names_the_command_that_brings_it() -> None:
+    with pytest.raises(LlorchError, match="llorch-pool models download hf:o/new:Q8_0`") as caught:
+        order("hf.co/o/new:Q8_0")
+    assert caught.value.code is Code.MODEL_NOT_PULLED
+
+
+def test_the_host_is_only_asked_for_what_the_catalogue_does_not_know() -> None:
+    def never() -> list[ModelReport]:
+        raise AssertionError
+
+    spec = make_spec(Typed(model="tinyllama", backend=Backend.CPU), [], held=never)
+    assert spec.model.repo == "TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"
+    assert spec.model.commit
+    assert spec.ctx == 2048
+
+
+def test_imported_names_are_offered_when_a_name_is_wrong() -> None:
+    with pytest.raises(LlorchError, match="mine"):
+        order("mime")
+
+
+def test_what_the_user_added_is_known_and_what_has_to_be_converted_is_refused(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "catalog.toml"
+    own.write_text(
+        '[[models]]\nid = "own"\ntrained_ctx = 512\n'
+        '[models.file]\nsource = "hub"\nrepo = "o/own"\nfile = "own-Q8_0.gguf"\n'
+        '[[models]]\nid = "raw"\ntrained_ctx = 512\nrequires_conversion = true\n'
+        '[models.file]\nsource = "hub"\nrepo = "o/raw"\nfile = "raw-f16.gguf"\n'
+    )
+    spec = order("own", own)
+    assert (spec.model.model_id, spec.model.repo, spec.ctx) == ("own", "o/own", 512)
+    with pytest.raises(
+        LlorchError, match=r"convert_hf_to_gguf\.py raw --outfile raw-f16"
+    ) as caught:
+        order("raw", own)
+    assert caught.value.code is Code.CONVERSION_REQUIRED
+
+
+def test_an_address_of_another_server_is_no_file_of_this_host() -> None:
+    with pytest.raises(LlorchError, match="fetched from the hub only") as caught:
+        order("https://example.com/models/m.gguf")
+    assert caught.value.code is Code.INVALID_REQUEST

@@ -16,6 +16,14 @@ from support.pool_fakes import SPEC, FakeWorkers
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SPAWN = {"spec": SPEC.model_dump(mode="json")}
+BODIES = {
+    "workers.spawn": SPAWN,
+    "models.info": {"model": "tiny-llama"},
+    "models.delete": {"model": "tiny-llama"},
+    "models.clean_up": {},
+    "models.import": {"hub_cache": True},
+    "downloads.order": {"model": "tiny-llama"},
+}
 
 
 def error_of(response: httpx.Response) -> ErrorBody:
@@ -29,9 +37,12 @@ def error_of(response: httpx.Response) -> ErrorBody:
 
 async def call(api: httpx.AsyncClient, route: Route, key: str | None) -> httpx.Response:
     headers = {"authorization": key} if key is not None else {}
-    path = route.path.replace("{worker}", "worker-cpu-0")
-    body = SPAWN if route.handler == "workers.spawn" else None
-    return await api.request(route.method, path, headers=headers, json=body)
+    body = BODIES.get(route.handler)
+    return await api.request(route.method, path_of(route.path), headers=headers, json=body)
+
+
+def path_of(template: str) -> str:
+    return template.replace("{worker}", "worker-cpu-0").replace("{download}", "dwn_0")
 
 
 def name(route: Route) -> str:
@@ -88,7 +99,7 @@ async def test_methods_outside_the_table_are_refused(
 ) -> None:
     if any(route.path == path and route.method == method for route in ROUTES):
         return
-    response = await api.request(method, path.replace("{worker}", "x"), headers=operator)
+    response = await api.request(method, path_of(path), headers=operator)
     assert response.status_code == 405
     assert response.headers["allow"]
     if method != "HEAD":

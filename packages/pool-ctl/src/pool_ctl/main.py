@@ -9,9 +9,9 @@ from pool_ctl.settings import CliSettings, crash_policy
 
 __all__ = ["cli", "main"]
 
-_HELP: Final = """Control the pool of this host: its devices, its workers, its daemon.
+_HELP: Final = """Control the pool of this host: its devices, workers, models, and its daemon.
 
-Devices and workers are managed with the daemon and without it.
+Devices, workers and models are managed with the daemon and without it.
 Data goes to stdout, everything else to stderr, so every command can be used in a script.
 """
 
@@ -19,18 +19,24 @@ _COMMANDS: Final = {
     "status": Lazy("pool_ctl.commands.status:status", "Show this host's pool at a glance."),
     "devices": Lazy("pool_ctl.commands.devices:devices", "Show what this host computes with."),
     "worker": Lazy("pool_ctl.commands.worker:worker", "Start, stop, list and read workers."),
+    "models": Lazy(
+        "pool_ctl.commands.models.group:models", "Find, fetch, verify and delete models."
+    ),
     "git": Lazy(
         "pool_ctl.commands.git.group:git", "Work on a git checkout of this host and its submodules."
     ),
     "daemon": Lazy(
         "pool_ctl.commands.daemon:daemon", "Start, stop and watch pool-managerd on this host."
     ),
-    "dev": Lazy("pool_ctl.commands.dev:dev", "Find out what is wrong with this host."),
+    "dev": Lazy(
+        "pool_ctl.commands.dev:dev", "Make this host ready, and find out what is wrong with it."
+    ),
 }
 
 _EPILOG: Final = """\b
 Examples:
-  llorch-pool worker spawn cpu --model tiny-chat
+  llorch-pool models download tinyllama
+  llorch-pool worker spawn cpu --model tinyllama
   llorch-pool worker list --format json
   llorch-pool daemon start
   llorch-pool daemon stop --workers

@@ -8,6 +8,7 @@ import httpx
 
 from orchestrator_core.clients.http import AsyncHttpCaller, HttpCaller
 from orchestrator_core.clients.log_stream import log_lines
+from orchestrator_core.clients.pool_models import PoolModels
 from orchestrator_core.clients.replies import Peer
 from orchestrator_core.contracts.base import Fact
 from orchestrator_core.contracts.control import Health
@@ -48,6 +49,11 @@ class PoolClient(HttpCaller):
     ) -> None:
         peer = Peer(_NAME, url, START_COMMAND)
         super().__init__(peer, key, timeout_s=timeout_s, transport=transport)
+
+    @property
+    def models(self) -> PoolModels:
+        """Everything about the models of the pool, over the same connections."""
+        return PoolModels(self)
 
     def health(self) -> Health:
         """Ask whether the daemon answers."""

@@ -29,6 +29,11 @@ class BuiltinModels:
         self._files = {entry.id: entry.file for entry in known if entry.file.source == "builtin"}
         self._verified: set[str] = set()
 
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._folder
+
     def reports(self) -> list[ModelReport]:
         """Every built-in model whose file is there."""
         found: list[ModelReport] = []

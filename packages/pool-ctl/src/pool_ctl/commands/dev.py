@@ -1,16 +1,20 @@
-"""llorch-pool dev: what helps when something does not work."""
+"""llorch-pool dev: what makes a host ready, and what helps when something does not work."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator_core.console.lazy_group import LazyGroup
+from orchestrator_core.console.lazy_group import Lazy, LazyGroup
 from orchestrator_core.console.options import output_options
 from orchestrator_core.console.render import Column, Format, Output
 from orchestrator_core.errors import Exit
 from pool_ctl.settings import CliSettings
 
-__all__ = ["dev", "doctor"]
+if TYPE_CHECKING:
+    from pool_core.doctor.findings import Finding
+
+__all__ = ["dev", "doctor", "examine_host", "show_findings"]
 
 _COLUMNS: Final = (
     Column("severity", "Severity"),
@@ -32,11 +36,15 @@ def doctor(settings: CliSettings, *, out: Output) -> int:
     Each finding comes with what helps. Nothing is changed, and the daemon need not run. Exit code
     0: there is no error; 1: something will not work.
     """
-    from dataclasses import asdict
+    return show_findings(out, examine_host(settings))
+
+
+def examine_host(settings: CliSettings) -> "list[Finding]":
+    """Read what this host is like, and judge it."""
     from importlib import metadata
 
     from pool_core.doctor.examination import Patient, examine
-    from pool_core.doctor.findings import Severity, has_errors, judge
+    from pool_core.doctor.findings import judge
 
     patient = Patient(
         layout=settings.layout,
@@ -44,8 +52,22 @@ def doctor(settings: CliSettings, *, out: Output) -> int:
         env=settings.env,
         version=metadata.version("llorch-pool-ctl"),
     )
-    findings = judge(examine(patient))
-    out.rows([asdict(finding) for finding in findings], _COLUMNS)
+    return list(judge(examine(patient)))
+
+
+def show_findings(
+    out: Output, findings: "list[Finding]", *, beside: Mapping[str, object] | None = None
+) -> int:
+    """Show findings and tell the exit code; a script gets what stands beside them as well."""
+    from dataclasses import asdict
+
+    from pool_core.doctor.findings import Severity, has_errors
+
+    rows = [asdict(finding) for finding in findings]
+    if beside is not None and out.shape is not Format.TABLE:
+        out.record({**beside, "findings": rows}, ())
+    else:
+        out.rows(rows, _COLUMNS)
     if out.shape is Format.TABLE:
         counts = ((kind, sum(it.severity is kind for it in findings)) for kind in Severity)
         told = [f"{count} {kind.value}" for kind, count in reversed(list(counts)) if count]
@@ -56,5 +78,11 @@ def doctor(settings: CliSettings, *, out: Output) -> int:
 dev = LazyGroup(
     "dev",
     commands=[doctor],
-    help="Find out what is wrong with this host.\n\nNothing here changes anything.",
+    lazy={
+        "setup": Lazy(
+            "pool_ctl.commands.setup.command:setup",
+            "Make this host ready; doing it twice does no harm.",
+        )
+    },
+    help="Make this host ready, and find out what is wrong with it.",
 )

@@ -20,7 +20,7 @@ _BACKENDS: Final = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 _SPAWN_EPILOG: Final = """\b
 Examples:
   llorch-pool worker spawn cpu --model tiny-chat
-  llorch-pool worker spawn cuda --model tiny-chat --gpu 1 --parallel 8
+  llorch-pool worker spawn cuda --model hf:Qwen/Qwen3-8B-GGUF:Q4_K_M --gpu 1 --parallel 8
   llorch-pool worker spawn cpu --model ./my-model.gguf --ctx 4096
   llorch-pool worker spawn cpu --model tiny-story --no-wait --format json
 """
@@ -28,7 +28,12 @@ Examples:
 
 @click.command("spawn", epilog=_SPAWN_EPILOG)
 @click.argument("backend", type=click.Choice(_BACKENDS), metavar="BACKEND")
-@click.option("--model", required=True, metavar="M", help="Alias or id of a model, or a GGUF file.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="M",
+    help="Id of a model, hf:ORG/REPO:QUANT, or a GGUF file.",
+)
 @click.option("--gpu", type=click.IntRange(min=0), metavar="N", help="Index of the GPU to use.")
 @click.option(
     "--ctx",
@@ -83,8 +88,10 @@ def spawn(
     """
     if backend == "cpu" and gpu is not None:
         raise click.UsageError("--gpu does not go with cpu")
+    from orchestrator_core.catalog.resolve import Catalog
     from orchestrator_core.contracts.pool import Backend, SpawnRequest
     from pool_ctl.commands import spawning
+    from pool_ctl.commands.models.held import held_models
     from pool_ctl.commands.orders import Typed, make_spec
     from pool_ctl.pools.choice import open_pool
 
@@ -97,7 +104,12 @@ def spawn(
         threads=threads,
     )
     with open_pool(settings, url, out.say) as pool:
-        spec = make_spec(typed, pool.devices() if gpu is not None else [])
+        spec = make_spec(
+            typed,
+            pool.devices() if gpu is not None else [],
+            catalog=lambda: Catalog.of(settings.layout),
+            held=lambda: held_models(settings, url, out.say),
+        )
         order = SpawnRequest(spec=spec)
         if wait:
             started = spawning.bring_up(pool, order, out, timeout_s=timeout_s)

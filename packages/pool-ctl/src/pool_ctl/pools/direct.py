@@ -7,6 +7,7 @@ acts only look.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,6 +26,7 @@ from orchestrator_core.errors import Code, Refusal, error_for
 from orchestrator_core.ids import PREFIX_WORKER, is_id
 from orchestrator_core.platforms import select
 from pool_core.catalog.host_models import HostModels
+from pool_core.catalog.store.store import Store
 from pool_core.devices.inventory import open_inventory
 from pool_core.workers import logs
 from pool_core.workers.host_settings import read_settings
@@ -60,13 +62,17 @@ class DirectPool:
         self._layout = settings.layout
         self._env = settings.daemon_env()
         self._platform = select.current()
-        self._models = HostModels()
         self._onlooker = Onlooker(self._layout, self._platform)
 
     @property
     def daemon_url(self) -> str | None:
         """There is no daemon."""
         return None
+
+    @cached_property
+    def _models(self) -> HostModels:
+        folder = read_settings(self._layout, self._env).models_folder
+        return HostModels(store=Store(folder or self._layout.models_folder, say=self._say))
 
     def status(self) -> PoolStatusView:
         """The pool at a glance; nobody links it to an orchestrator now."""

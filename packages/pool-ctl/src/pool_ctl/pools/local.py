@@ -1,21 +1,12 @@
-"""The pool of this host: each act goes to its daemon, or is ours where no daemon runs.
+"""The pool of this host: each act goes to its daemon, or is ours where no daemon runs."""
 
-A daemon may start or end at any moment. An act that nobody took is tried again with whoever speaks
-for the pool then; an order that broke off half-way is not, because it may have been carried out.
-"""
-
-import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from orchestrator_core.catalog.external import is_external
-from orchestrator_core.clients.pool import PoolClient
 from orchestrator_core.console.endings import Pace
-from orchestrator_core.console.endpoints import key_for
-from orchestrator_core.contracts.control import Health, RunFile
 from orchestrator_core.contracts.pool import (
     DeviceReport,
     PoolStatusView,
@@ -24,11 +15,9 @@ from orchestrator_core.contracts.pool import (
     WorkerReport,
     WorkerStatus,
 )
-from orchestrator_core.errors import Code, LlorchError
-from pool_ctl.pools.faults import broke, broken_off, silent, was_refused
-from pool_ctl.pools.gate import Gate
 from pool_ctl.pools.port import PoolPort
 from pool_ctl.pools.remote import HttpPool
+from pool_ctl.pools.turns import Turns
 from pool_ctl.settings import CliSettings
 
 if TYPE_CHECKING:
@@ -37,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalPool"]
 
 T = TypeVar("T")
-
-_ANSWER_TIMEOUT_S: Final = 2.0
 
 
 class LocalPool:
@@ -54,15 +41,13 @@ class LocalPool:
         self._settings = settings
         self._say = say
         self._pace = pace or Pace()
-        self._gate = Gate(settings, say, self._pace)
+        self._turns = Turns(settings, say, self._pace)
         self._given = direct
-        self._known: tuple[RunFile, PoolClient] | None = None
-        self._answered_at: str | None = None
 
     @property
     def daemon_url(self) -> str | None:
         """Where the daemon listens that gave the last answer; None when we found it ourselves."""
-        return self._answered_at
+        return self._turns.daemon_url
 
     def status(self) -> PoolStatusView:
         """The pool at a glance."""
@@ -117,9 +102,7 @@ class LocalPool:
 
     def close(self) -> None:
         """Close the connection to the daemon."""
-        if self._known is not None:
-            self._known[1].close()
-            self._known = None
+        self._turns.close()
 
     def __enter__(self) -> Self:
         return self
@@ -142,72 +125,18 @@ class LocalPool:
     @property
     def _is_ours(self) -> bool:
         """True while the act of this moment is carried out here."""
-        return self._answered_at is None
+        return self._turns.daemon_url is None
 
     def _act(self, ask: Callable[[PoolPort], T], *, order: str | None = None) -> T:
         """Carry an act out, holding the lock if it is ours; an order names what it changes."""
-        return self._carry_out(self._gate.act, ask, order)
+        return self._turns.act(
+            lambda client: ask(HttpPool(client)), lambda: ask(self._direct), order=order
+        )
 
     def _look(self, ask: Callable[[PoolPort], T]) -> T:
         """Look around without the lock."""
-        return self._carry_out(lambda: contextlib.nullcontext(self._gate.daemon()), ask, None)
-
-    def _carry_out(
-        self,
-        enter: Callable[[], AbstractContextManager[RunFile | None]],
-        ask: Callable[[PoolPort], T],
-        order: str | None,
-    ) -> T:
-        deadline_s: float | None = None
-        while True:
-            with enter() as run:
-                self._answered_at = run.url if run else None
-                if run is None:
-                    return ask(self._direct)
-                try:
-                    return self._ask_daemon(run, ask, order)
-                except _GoneError as gone:
-                    now_s = self._pace.monotonic_s()
-                    deadline_s = now_s + _ANSWER_TIMEOUT_S if deadline_s is None else deadline_s
-                    if now_s >= deadline_s:
-                        raise gone.shown from gone
-            self._pace.pause(self._pace.step_s)
-
-    def _ask_daemon(self, run: RunFile, ask: Callable[[PoolPort], T], order: str | None) -> T:
-        client = self._client(run)
-        try:
-            # A daemon that hangs must not make every command hang.
-            client.call("GET", "/health", Health, timeout_s=_ANSWER_TIMEOUT_S)
-        except LlorchError as error:
-            shown = silent(run, error)
-            raise (_GoneError(shown) if error.code is Code.UNREACHABLE else shown) from error
-        try:
-            return ask(HttpPool(client))
-        except LlorchError as error:
-            if not broke(error):
-                raise
-            if was_refused(error) or (order is None and error.code is Code.UNREACHABLE):
-                raise _GoneError(silent(run, error)) from error
-            raise (
-                silent(run, error) if order is None else broken_off(run, error, order)
-            ) from error
-
-    def _client(self, run: RunFile) -> PoolClient:
-        if self._known is None or self._known[0] != run:
-            self.close()
-            layout = self._settings.layout
-            key = key_for(run.url, env=self._settings.env, key_file=layout.pool_key)
-            self._known = (run, PoolClient(run.url, key))
-        return self._known[1]
+        return self._turns.look(lambda client: ask(HttpPool(client)), lambda: ask(self._direct))
 
 
 def _may_be_stopped(report: WorkerReport) -> bool:
     return report.status is not WorkerStatus.UNCLAIMED and not is_external(report.spec)
-
-
-class _GoneError(Exception):
-    """The daemon is not there any more and has done nothing: somebody else speaks for the pool."""
-
-    def __init__(self, shown: LlorchError) -> None:
-        super().__init__(str(shown))
-        self.shown = shown

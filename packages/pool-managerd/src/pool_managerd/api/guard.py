@@ -22,8 +22,8 @@ class KeyGuard:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def check(self, scope: Scope, authorization: str | None) -> Refusal | None:
-        """None means that the call may go on."""
+    def check(self, scope: Scope, authorization: str | None) -> Caller | Refusal | None:
+        """Whose call may go on; None is anyone, whom an open route lets in without a look."""
         if scope is Scope.OPEN:
             return None
         if not authorization:
@@ -36,7 +36,7 @@ class KeyGuard:
             return Refusal(Code.BAD_KEY, "this key does not open this pool")
         if scope is Scope.OPERATOR and caller is not Caller.OPERATOR:
             return Refusal(Code.SCOPE, "only the operator's key of this pool may do this")
-        return None
+        return caller
 
 
 class HostGuard:

@@ -10,7 +10,7 @@ from orchestrator_core.contracts.control import ErrorBody, ErrorEnvelope
 from orchestrator_core.errors import Code, Refusal
 from pool_managerd.api import correlation
 
-__all__ = ["explain_validation", "refused", "reply"]
+__all__ = ["envelope", "explain_validation", "refused", "reply"]
 
 _JSON: Final = "application/json"
 
@@ -25,16 +25,19 @@ def refused(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Respo
     extra = dict(headers or {})
     if refusal.outcome.retry_later:
         extra["retry-after"] = str(refusal.retry_after_s or 1)
-    envelope = ErrorEnvelope(
+    text = envelope(refusal).model_dump_json()
+    return Response(text, refusal.outcome.http_status, extra, media_type=_JSON)
+
+
+def envelope(refusal: Refusal) -> ErrorEnvelope:
+    """A refusal as every caller reads it."""
+    return ErrorEnvelope(
         error=ErrorBody(
             code=refusal.code,
             message=refusal.message,
             details=dict(refusal.details) or None,
             correlation_id=correlation.current(),
         )
-    )
-    return Response(
-        envelope.model_dump_json(), refusal.outcome.http_status, extra, media_type=_JSON
     )
 
 

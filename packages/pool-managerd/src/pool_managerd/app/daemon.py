@@ -25,7 +25,7 @@ from orchestrator_core.daemon.services import host_is_stopping
 from orchestrator_core.errors import Refusal, error_for
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.platforms import runfiles
-from pool_core.catalog.host_models import HostModels
+from pool_core.catalog.library import Library
 from pool_core.devices.inventory import open_inventory
 from pool_core.externals.watch import Externals
 from pool_core.workers.charge import ENDED
@@ -42,10 +42,12 @@ from pool_managerd.api.guard import HostGuard
 from pool_managerd.app.http import create_app
 from pool_managerd.runtime.announcer import Announcer, Identity, NoLink, Target
 from pool_managerd.runtime.devices import DeviceWatch
+from pool_managerd.runtime.downloads import Downloads
 from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Keyring, read_or_create_key
 from pool_managerd.runtime.link import Pace
 from pool_managerd.runtime.metrics import PoolMetrics
+from pool_managerd.runtime.model_desk import ModelDesk
 from pool_managerd.runtime.pool import ChangeDesk, Pool
 from pool_managerd.runtime.workforce import Workforce
 from pool_managerd.serving.server import EmbeddedServer
@@ -54,6 +56,7 @@ from pool_managerd.settings import LOCAL, PoolSettings
 __all__ = ["Daemon", "serve"]
 
 _KILL_MARGIN_S: Final = 15.0
+_THREADS_S: Final = 3.0
 
 _log: Final = structlog.stdlib.get_logger()
 
@@ -76,7 +79,8 @@ class Daemon:
         metrics = PoolMetrics()
         keyring = Keyring(read_or_create_key(site.layout.pool_key))
         desk = ChangeDesk(metrics)
-        self._models = HostModels()
+        self._library = _open_library(site)
+        self._models = self._library.host_models()
         self._inventory = open_inventory()
         self._ids = IdSource(SystemClock())
         self._identity = Identity(
@@ -99,6 +103,19 @@ class Daemon:
         self._drain = DrainSwitch(site.layout.pool_drain, desk.drain_changed)
         self._announcer = self._make_announcer(keyring, metrics)
         desk.connect(self._workers, self._announcer, self._drain)
+        self._downloads = Downloads(
+            self._library,
+            workers=self._workers.reports,
+            new_id=self._ids.download,
+            monotonic_s=SystemClock().monotonic_s,
+            on_change=desk.models_changed,
+        )
+        self._desk = ModelDesk(
+            self._library,
+            workers=self._workers.reports,
+            devices=lambda: self._supervisor.left_over(self._devices.reports()),
+            on_change=desk.models_changed,
+        )
         self._pool = Pool(
             identity=self._identity,
             instance=self._instance,
@@ -109,10 +126,13 @@ class Daemon:
             announcer=self._announcer,
             metrics=metrics,
             drain=self._drain,
+            desk=self._desk,
+            downloads=self._downloads,
         )
         metrics.watch(
             self._devices.reports, self._workers.reports, lambda: self._announcer.view.connected
         )
+        metrics.watch_models(self._models.reports, self._downloads.tally)
         hosts = HostGuard(
             listener.getsockname()[0], socket.gethostname(), site.settings.allowed_hosts
         )
@@ -133,6 +153,7 @@ class Daemon:
                 ]
                 await self._server.serve(sockets=[self._listener])
                 await self._end_workers_with_host()
+                await self._end_model_work()
                 for task in background:
                     task.cancel()
         finally:
@@ -173,6 +194,12 @@ class Daemon:
             grace_s = self._site.settings.stop_grace_s
             self._notify.extend_timeout(grace_s + _KILL_MARGIN_S)
             await self._supervisor.stop_all(grace_s)
+
+    async def _end_model_work(self) -> None:
+        """Let the threads close their files; one that hangs is left, as it would be by a kill."""
+        rests = self._downloads.rest(_THREADS_S), self._desk.rest(_THREADS_S)
+        if not all(await asyncio.gather(*rests)):
+            _log.warning("models.abandoned", hint="the next download goes on where this one was")
 
     def _make_supervisor(self, desk: ChangeDesk) -> Supervisor:
         site = self._site
@@ -230,7 +257,7 @@ class Daemon:
 
     def _ask_to_stop(self, signum: int) -> None:
         _log.info("pool.stopping", signal=signal.Signals(signum).name)
-        self._pool.stopping.set()
+        self._pool.begin_stop()
         self._notify.stopping()
         # A second signal does not wait for open answers.
         self._server.force_exit = self._server.should_exit
@@ -243,6 +270,15 @@ class Daemon:
 
     def _living_workers(self) -> int:
         return sum(report.status not in ENDED for report in self._supervisor.reports())
+
+
+def _open_library(site: Site[PoolSettings]) -> Library:
+    folder = site.settings.models_folder or site.layout.models_folder
+    return Library.open(folder, site.layout, site.env, say=_note)
+
+
+def _note(line: str) -> None:
+    _log.warning("models.noticed", notice=line)
 
 
 def _installed_engines() -> tuple[str, ...]:

@@ -8,13 +8,17 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from orchestrator_core.errors import Refusal
 from pool_managerd.api import faults
 from pool_managerd.api.bodies import StrictRequest
+from pool_managerd.api.callers import introduce
+from pool_managerd.api.downloads import DownloadsApi
 from pool_managerd.api.drain import DrainApi
 from pool_managerd.api.edge import Edge
 from pool_managerd.api.guard import HostGuard, KeyGuard
 from pool_managerd.api.host import HostApi
 from pool_managerd.api.logs import LogsApi
+from pool_managerd.api.models import ModelsApi
 from pool_managerd.api.replies import refused
 from pool_managerd.api.workers import WorkersApi
 from pool_managerd.routes import ROUTES, Route, Scope
@@ -34,6 +38,7 @@ def create_app(pool: Pool, keyring: Keyring, hosts: HostGuard) -> ASGIApp:
 def handlers_for(pool: Pool) -> dict[str, Handler]:
     """Every handler by the key that the route table uses."""
     host, workers, draining = HostApi(pool), WorkersApi(pool), DrainApi(pool)
+    models, downloads = ModelsApi(pool), DownloadsApi(pool)
     return {
         "health": host.health,
         "status": host.status,
@@ -43,6 +48,19 @@ def handlers_for(pool: Pool) -> dict[str, Handler]:
         "workers.spawn": workers.spawn,
         "workers.stop": workers.stop,
         "workers.logs": LogsApi(pool).logs,
+        "models.list": models.list_models,
+        "models.catalog": models.catalog,
+        "models.info": models.info,
+        "models.disk_usage": models.disk_usage,
+        "models.verify": models.verify,
+        "models.delete": models.delete,
+        "models.clean_up": models.clean_up,
+        "models.import": models.take_in,
+        "downloads.order": downloads.order,
+        "downloads.list": downloads.list_downloads,
+        "downloads.report": downloads.report,
+        "downloads.events": downloads.events,
+        "downloads.cancel": downloads.cancel,
         "drain": draining.drain,
         "resume": draining.resume,
     }
@@ -77,9 +95,10 @@ def _guarded(scope: Scope, guard: KeyGuard) -> type[APIRoute]:
             answer = super().get_route_handler()
 
             async def checked(request: Request) -> Response:
-                refusal = guard.check(scope, request.headers.get("authorization"))
-                if refusal is not None:
-                    return refused(refusal)
+                caller = guard.check(scope, request.headers.get("authorization"))
+                if isinstance(caller, Refusal):
+                    return refused(caller)
+                introduce(request, caller)
                 return await answer(StrictRequest(request.scope, request.receive))
 
             return checked

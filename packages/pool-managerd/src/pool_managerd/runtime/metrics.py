@@ -7,8 +7,15 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orchestrator_core.contracts.pool import DeviceReport, Owner, WorkerReport, WorkerStatus
+from orchestrator_core.contracts.pool import (
+    DeviceReport,
+    ModelReport,
+    Owner,
+    WorkerReport,
+    WorkerStatus,
+)
 from pool_managerd.runtime.device_gauges import device_gauges
+from pool_managerd.runtime.model_gauges import DownloadTally, model_gauges
 from pool_managerd.runtime.tally import Happening, WorkerEvent
 
 __all__ = ["PoolMetrics"]
@@ -59,6 +66,14 @@ class PoolMetrics:
         """Say where the gauges are read from."""
         self._registry.register(_HostCollector(devices, workers, connected))
 
+    def watch_models(
+        self,
+        models: Callable[[], Sequence[ModelReport]],
+        downloads: Callable[[], DownloadTally],
+    ) -> None:
+        """Say where the gauges of models are read from."""
+        self._registry.register(_ModelCollector(models, downloads))
+
     def count(self, event: WorkerEvent, *, is_draining: bool = False) -> None:
         """Count a worker's happening."""
         if outcome := _START_OUTCOMES.get(event.happening):
@@ -94,6 +109,20 @@ class _HostCollector(Collector):
         link = GaugeMetricFamily("pool_mgr_orchestrator_connected", "1 while a session lives.")
         link.add_metric([], float(self._connected()))
         return [_worker_gauge(workers), *device_gauges(devices, workers), link]
+
+
+class _ModelCollector(Collector):
+    def __init__(
+        self,
+        models: Callable[[], Sequence[ModelReport]],
+        downloads: Callable[[], DownloadTally],
+    ) -> None:
+        self._models = models
+        self._downloads = downloads
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the gauges."""
+        return model_gauges(self._models(), self._downloads())
 
 
 def _stop_reason(event: WorkerEvent, *, is_draining: bool) -> str | None:

@@ -8,8 +8,10 @@ import structlog
 
 from orchestrator_core.contracts.pool import PoolStatusView, WorkerReport
 from pool_managerd.runtime.announcer import Announcer, Identity, NoLink
+from pool_managerd.runtime.downloads import Downloads
 from pool_managerd.runtime.drain import Draining, DrainSwitch
 from pool_managerd.runtime.metrics import PoolMetrics
+from pool_managerd.runtime.model_desk import ModelDesk
 from pool_managerd.runtime.ports import Devices, Models, Workers
 from pool_managerd.runtime.tally import Happening, Picture, WorkerEvent, compare, pictures
 
@@ -31,8 +33,16 @@ class Pool:
     announcer: Announcer | NoLink
     metrics: PoolMetrics
     drain: DrainSwitch
+    desk: ModelDesk
+    downloads: Downloads
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the daemon begins to stop, so that open streams end by themselves."""
+
+    def begin_stop(self) -> None:
+        """Let open streams end and cancel what is done about models."""
+        self.stopping.set()
+        self.downloads.begin_stop()
+        self.desk.begin_stop()
 
     def worker_reports(self) -> list[WorkerReport]:
         """All workers for eyes that must not see their keys."""
@@ -55,7 +65,7 @@ class Pool:
 
 
 class ChangeDesk:
-    """Hears that workers or devices changed; logs, counts and tells the orchestrator.
+    """Hears that workers, devices or models changed; logs, counts and tells the orchestrator.
 
     It is made before the parts that report to it, which is why it learns of them later.
     """
@@ -92,6 +102,10 @@ class ChangeDesk:
         self._announcer.poke()
 
     def devices_changed(self) -> None:
+        """Pass the news on."""
+        self._announcer.poke()
+
+    def models_changed(self) -> None:
         """Pass the news on."""
         self._announcer.poke()
 

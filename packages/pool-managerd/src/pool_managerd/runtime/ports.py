@@ -1,8 +1,23 @@
 """What the daemon needs from the parts it drives; pool_core and the clients fit these shapes."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from orchestrator_core.contracts.downloads import DownloadOrder, DownloadReport
+from orchestrator_core.contracts.model_info import InfoOrder, ModelInfo
+from orchestrator_core.contracts.models import (
+    CatalogItem,
+    CleanUpOrder,
+    CleanUpReport,
+    DeleteOrder,
+    DeleteReport,
+    DiskUsage,
+    ImportOrder,
+    StoredModel,
+    VerifyOrder,
+    VerifyReport,
+)
 from orchestrator_core.contracts.pool import (
     DeviceReport,
     Heartbeat,
@@ -17,7 +32,19 @@ from orchestrator_core.contracts.pool import (
 )
 from orchestrator_core.errors import Refusal
 
-__all__ = ["Devices", "Models", "OrchestratorLink", "Signal", "Workers"]
+__all__ = [
+    "Cancel",
+    "Devices",
+    "ModelLibrary",
+    "Models",
+    "OrchestratorLink",
+    "Signal",
+    "Tell",
+    "Workers",
+]
+
+Tell = Callable[[str, int, int], None]
+"""Hears what is being worked on, how many bytes are done, and how many there are."""
 
 
 class Signal(Protocol):
@@ -74,6 +101,67 @@ class Models(Protocol):
 
     def reports(self) -> list[ModelReport]:
         """All of them."""
+        ...
+
+
+class Cancel(Protocol):
+    """Says whether somebody wants an act to stop."""
+
+    def is_set(self) -> bool:
+        """True from the moment on that it shall stop."""
+        ...
+
+
+class ModelLibrary(Protocol):
+    """All acts on the models of this host. Everything blocks, so it is called in threads."""
+
+    def models(self, workers: Sequence[WorkerReport]) -> list[StoredModel]:
+        """What is here."""
+        ...
+
+    def catalog(self) -> list[CatalogItem]:
+        """What is known by name."""
+        ...
+
+    def download(
+        self,
+        order: DownloadOrder,
+        *,
+        tell: Callable[[DownloadReport], None],
+        cancel: Cancel,
+        workers: Sequence[WorkerReport],
+    ) -> StoredModel | Refusal:
+        """Bring a model here whole and verified."""
+        ...
+
+    def info(self, order: InfoOrder, devices: Sequence[DeviceReport]) -> ModelInfo | Refusal:
+        """What is known of a model, and on which of the devices it would fit."""
+        ...
+
+    def verify(
+        self, order: VerifyOrder, *, tell: Tell, cancel: Cancel
+    ) -> list[VerifyReport] | Refusal:
+        """Read every byte again."""
+        ...
+
+    def delete(self, order: DeleteOrder, workers: Sequence[WorkerReport]) -> DeleteReport | Refusal:
+        """Delete one model."""
+        ...
+
+    def clean_up(
+        self, order: CleanUpOrder, workers: Sequence[WorkerReport]
+    ) -> CleanUpReport | Refusal:
+        """Delete what was used longest ago."""
+        ...
+
+    def usage(self, workers: Sequence[WorkerReport]) -> DiskUsage:
+        """What everything takes up."""
+        ...
+
+    def take_in(
+        self, order: ImportOrder, *, tell: Tell, cancel: Cancel
+    ) -> list[StoredModel] | Refusal:
+        """Take files of this host into the store."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""How models come: chosen from a hub's listing, adopted, transferred, imported, recorded."""

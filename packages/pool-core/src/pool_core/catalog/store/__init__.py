@@ -1,0 +1,1 @@
+"""Where models lie: contents called by their hash, a record per model, names for engines."""

@@ -1,0 +1,1 @@
+"""llorch-pool models: one file per verb, and what they share."""

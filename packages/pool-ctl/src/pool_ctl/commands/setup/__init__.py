@@ -1,0 +1,1 @@
+"""llorch-pool dev setup: look, plan, act."""
