@@ -155,14 +155,15 @@ async def test_four_run_and_thirty_two_wait(site: Site) -> None:
     assert site.order("one more").is_new
 
 
-async def test_the_workers_are_looked_at_when_its_turn_has_come(site: Site) -> None:
-    for number in range(5):
-        site.order(f"m{number}")
-    first = await site.begun()
+async def test_a_download_sees_the_workers_of_now_however_long_ago_it_was_ordered(
+    site: Site,
+) -> None:
+    site.order()
+    transfer = await site.begun()
+    assert await asyncio.to_thread(list, transfer.workers) == []
     site.workers.workers[WORKER_ID] = make_worker()
-    first.end(stored())
-    last = await site.begun(5)
-    assert (list(first.workers), [it.id for it in last.workers]) == ([], [WORKER_ID])
+    assert [it.id for it in await asyncio.to_thread(list, transfer.workers)] == [WORKER_ID]
+    transfer.end(stored())
 
 
 async def test_a_cancel_stops_the_thread_and_is_idempotent(site: Site) -> None:

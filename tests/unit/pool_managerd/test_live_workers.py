@@ -16,6 +16,13 @@ async def test_a_thread_sees_a_worker_that_came_after_it_began() -> None:
     assert (await asyncio.to_thread(live.__getitem__, 0)).id == WORKER_ID
 
 
+async def test_the_loop_itself_is_answered_without_waiting() -> None:
+    workers = FakeWorkers()
+    live = LiveWorkers(workers.reports)
+    workers.workers[WORKER_ID] = make_worker()
+    assert [it.id for it in live] == [WORKER_ID]
+
+
 def test_what_was_seen_last_stays_when_the_daemon_has_ended() -> None:
     workers = FakeWorkers()
     workers.workers[WORKER_ID] = make_worker()

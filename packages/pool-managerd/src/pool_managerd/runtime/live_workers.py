@@ -40,6 +40,9 @@ class LiveWorkers(Sequence[WorkerReport]):
         return self._now()[index]
 
     def _now(self) -> tuple[WorkerReport, ...]:
+        if _running_loop() is self._loop:
+            # A loop that waited for itself would stand still.
+            return tuple(self._ask())
         answer: futures.Future[tuple[WorkerReport, ...]] = futures.Future()
 
         def tell() -> None:
@@ -50,3 +53,10 @@ class LiveWorkers(Sequence[WorkerReport]):
             self._loop.call_soon_threadsafe(tell)
             self._last = answer.result(_PATIENCE_S)
         return self._last
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
