@@ -7,6 +7,7 @@ import click
 from orchestrator_core.console.lazy_group import LazyGroup
 from orchestrator_core.console.options import Seconds, output_options, pool_url
 from orchestrator_core.console.render import Format, Output
+from pool_ctl.commands.sizing import BACKENDS, size_options
 from pool_ctl.commands.views import SPAWN_COLUMNS, WORKER_COLUMNS, worker_row
 from pool_ctl.settings import CliSettings
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["list_workers", "logs", "spawn", "stop", "worker"]
 
-_BACKENDS: Final = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 
 _SPAWN_EPILOG: Final = """\b
 Examples:
@@ -27,7 +27,7 @@ Examples:
 
 
 @click.command("spawn", epilog=_SPAWN_EPILOG)
-@click.argument("backend", type=click.Choice(_BACKENDS), metavar="BACKEND")
+@click.argument("backend", type=click.Choice(BACKENDS), metavar="BACKEND")
 @click.option(
     "--model",
     required=True,
@@ -35,18 +35,7 @@ Examples:
     help="Id of a model, hf:ORG/REPO:QUANT, or a GGUF file.",
 )
 @click.option("--gpu", type=click.IntRange(min=0), metavar="N", help="Index of the GPU to use.")
-@click.option(
-    "--ctx",
-    type=click.IntRange(64, 4_194_304),
-    metavar="N",
-    help="Context of each slot in tokens; else what suits the model.",
-)
-@click.option(
-    "--parallel",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Answers made at the same time; else what suits the model.",
-)
+@size_options
 @click.option(
     "--threads",
     type=click.IntRange(1, 1024),

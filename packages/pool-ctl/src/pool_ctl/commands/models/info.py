@@ -7,11 +7,11 @@ import click
 from orchestrator_core.console.options import output_options, pool_url
 from orchestrator_core.console.render import Format, Output, cell
 from pool_ctl.commands.models.views import FIT_COLUMNS, INFO_COLUMNS, fit_rows, info_row
+from pool_ctl.commands.sizing import BACKENDS, size_options
 from pool_ctl.settings import CliSettings
 
 __all__ = ["info"]
 
-_BACKENDS: Final = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 _CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 _EPILOG: Final = """\b
@@ -26,18 +26,7 @@ Examples:
     "info", short_help="Show what a model is, and whether it fits on this host.", epilog=_EPILOG
 )
 @click.argument("name", metavar="M")
-@click.option(
-    "--ctx",
-    type=click.IntRange(64, 4_194_304),
-    metavar="N",
-    help="Context of each slot in tokens; else what suits the model.",
-)
-@click.option(
-    "--parallel",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Answers made at the same time; else what suits the model.",
-)
+@size_options
 @click.option(
     "--cache-type-k",
     type=click.Choice(_CACHE_TYPES),
@@ -52,7 +41,7 @@ Examples:
     show_default=True,
     help="How the values of the context are kept.",
 )
-@click.option("--backend", type=click.Choice(_BACKENDS), help="Only devices that compute by this.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Only devices that compute by this.")
 @click.option("--gpu", type=click.IntRange(min=0), metavar="N", help="Only the GPU of this index.")
 @pool_url
 @output_options
