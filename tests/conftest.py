@@ -1,3 +1,10 @@
-"""What every test shares: the rule about skips, golden files and a home of real daemons."""
+"""What every test shares: parts, the rule about skips, golden files, a home of real daemons."""
 
-pytest_plugins = ["pytester", "support.skips", "support.golden", "support.home", "support.faults"]
+pytest_plugins = [
+    "pytester",
+    "support.parts",
+    "support.skips",
+    "support.golden",
+    "support.home",
+    "support.faults",
+]

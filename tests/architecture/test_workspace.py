@@ -51,9 +51,9 @@ def distributions() -> dict[str, set[str]]:
 
 
 def third_party(imported: set[str]) -> set[str]:
-    # Folders of tests that stand on the path: of all tests, of the fuzzer, and of the benchmark of
-    # the gateway.
-    ours = {package.import_name for package in packages()} | {"support", "fuzz", "gateway"}
+    # Folders of tests that stand on the path: of all tests, of the fuzzer, of the benchmarks, and
+    # of the one of the gateway.
+    ours = {package.import_name for package in packages()} | {"support", "fuzz", "bench", "gateway"}
     known = distributions()
     foreign = imported - ours - set(sys.stdlib_module_names)
     return {name for module in foreign for name in known.get(module, {f"nobody's {module}"})}

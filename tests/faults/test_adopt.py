@@ -36,12 +36,6 @@ ONE = ("--threads", "1")
 
 
 @pytest.fixture
-def repetition(request: pytest.FixtureRequest) -> int:
-    """Which repetition of a drill this is."""
-    return int(request.param)
-
-
-@pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """A pool whose daemon runs; in the end it and its workers are gone."""
     home = Home(tmp_path / "home")

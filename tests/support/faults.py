@@ -1,4 +1,4 @@
-"""Repeats fault drills (--reps N), and acts of violence against the processes of one home."""
+"""How drills are run (--reps N, --seed N, --full), and acts of violence against one home."""
 
 import array
 import contextlib
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import httpx
@@ -22,22 +22,42 @@ from support.home import Home
 from support.waiting import until_sync
 from support.worker_process import deltas
 
-__all__ = ["FrozenStream", "frozen_in_mid_stream", "is_alive", "kill", "listed", "sleeper"]
+__all__ = [
+    "FrozenStream",
+    "frozen_in_mid_stream",
+    "full",
+    "is_alive",
+    "kill",
+    "listed",
+    "sleeper",
+]
 
 _FREEZE_TRIES = 40
 _LONG = "Count to one hundred"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a drill be repeated."""
+    """Let a drill be repeated, and be run with its full figures."""
     parser.addoption("--reps", type=int, default=1, help="how often each fault drill is repeated")
+    parser.addoption("--seed", type=int, default=1, help="the number of the first repetition")
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="run drills with the figures that are promised, not with the smaller ones of the suite",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for its repetition is run as often as was asked for."""
     if "repetition" in metafunc.fixturenames:
-        reps = metafunc.config.getoption("--reps")
-        metafunc.parametrize("repetition", range(1, reps + 1))
+        option = metafunc.config.option
+        metafunc.parametrize("repetition", range(option.seed, option.seed + option.reps))
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether a drill takes its full figures; the suite is content with smaller ones."""
+    return bool(pytestconfig.getoption("--full"))
 
 
 def listed(home: Home) -> dict[str, dict[str, object]]:
@@ -64,7 +84,7 @@ def kill(pid: object) -> None:
 
 
 @contextlib.contextmanager
-def sleeper(**env: str) -> Iterator[psutil.Process]:
+def sleeper(**env: str) -> Generator[psutil.Process]:
     """An innocent process that leads a session of its own and must still live at the end."""
     argv = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(

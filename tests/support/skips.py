@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.parts import is_in_this_part
+
 __all__ = ["SkipList", "SkipRule"]
 
 _FILTERS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "failedfirst", "maxfail")
@@ -88,6 +90,7 @@ class SkipRule:
         if not self.enforced or session.config.option.collectonly:
             return
         idle = [name for name in self.allowed.reasons if name not in self.used]
+        idle = [name for name in idle if is_in_this_part(session.config, name)]
         if not self._whole(session.config):
             idle = [name for name in idle if name in self.collected]
         self.unused = sorted(idle)

@@ -26,6 +26,7 @@ async def until(
     *,
     timeout_s: float = 10.0,
     what: str = "a condition",
+    every_s: float = _INTERVAL_S,
 ) -> T:
     """Wait without blocking the loop until the predicate is truthy, and return what it said."""
     deadline = time.monotonic() + timeout_s
@@ -36,7 +37,7 @@ async def until(
             return value
         if time.monotonic() >= deadline:
             raise _failure(what, timeout_s, value)
-        await asyncio.sleep(_INTERVAL_S)
+        await asyncio.sleep(every_s)
 
 
 def until_sync(
