@@ -1,67 +1,18 @@
 """Steps of first_answer.feature: they drive the real daemons through the real commands."""
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-import psutil
 import pytest
 from pytest_bdd import given, parsers, scenarios, then, when
 
-from support.home import Finished, Home
+from support.story import Story
 from support.waiting import until_sync
 
 pytestmark = pytest.mark.e2e
 
 scenarios("features/first_answer.feature")
-
-
-@dataclass
-class Story:
-    """What has happened so far in a scenario."""
-
-    home: Home
-    finished: Finished | None = None
-    streaming: subprocess.Popen[str] | None = None
-    frozen: list[psutil.Process] = field(default_factory=list)
-    waiting_job: str = ""
-
-    @property
-    def last(self) -> Finished:
-        """The command that ran last."""
-        assert self.finished is not None
-        return self.finished
-
-    def jobs(self) -> list[dict[str, Any]]:
-        """All jobs, newest first."""
-        shown = self.home.llorch("jobs", "list", "--format", "json").must().json()
-        return cast("list[dict[str, Any]]", shown)
-
-    def count(self, status: str) -> int:
-        """How many jobs are in this state."""
-        return sum(job["status"] == status for job in self.jobs())
-
-
-@given("a running home", target_fixture="story")
-def running_home(home: Home) -> Story:
-    return Story(home)
-
-
-@when(parsers.parse('I submit "{prompt}" to "{model}"'))
-def submit(story: Story, prompt: str, model: str) -> None:
-    story.finished = story.home.llorch("jobs", "submit", "--model", model, "--prompt", prompt)
-
-
-@then(parsers.parse("the command ends with code {code:d}"))
-def ends_with(story: Story, code: int) -> None:
-    story.last.must(code)
-
-
-@then(parsers.re(r'its output is "(?P<text>.*)"'))
-def output_is(story: Story, text: str) -> None:
-    assert story.last.out.strip() == text
 
 
 @then(parsers.parse('it names the model "{model}" in one line'))
@@ -71,11 +22,6 @@ def names_the_model(story: Story, model: str) -> None:
     assert model in lines[0]
 
 
-@then(parsers.parse('the newest job is "{status}"'))
-def newest_job_is(story: Story, status: str) -> None:
-    assert story.jobs()[0]["status"] == status
-
-
 @then("there is no job")
 def there_is_no_job(story: Story) -> None:
     assert story.jobs() == []
@@ -83,7 +29,7 @@ def there_is_no_job(story: Story) -> None:
 
 @given("a worker that has answered once and is frozen now")
 def frozen_worker(story: Story) -> Iterator[None]:
-    submit(story, "Hello", "tiny-chat")
+    story.submit("Hello")
     story.last.must()
     story.frozen = story.home.workers()
     assert len(story.frozen) == 1

@@ -63,14 +63,17 @@ async def test_a_cold_engine_has_longer_to_its_first_token_than_between_two(
     await call.open()
     await call.say(*words)
     (pump,) = site.parts.pumps._pumps.values()
-    await until(lambda: pump._status == 200 and pump.tokens == len(words), what="the answer")
+    await until(
+        lambda: pump._closing.status == 200 and pump.tokens == len(words), what="the answer"
+    )
     site.sweep(patience_s / 2)
     assert not call.client_closed.is_set()
     site.sweep(patience_s)
     await call.gone()
 
     async def reason() -> bool:
-        return (await site.job(job_id))["attempts"][0]["reason"] == "WORKER_LOST"
+        attempts = (await site.job(job_id))["attempts"]
+        return bool(attempts) and attempts[0]["reason"] == "WORKER_LOST"
 
     await until(reason, what="the attempt's reason")
     await site.client.delete(f"/v2/tasks/{job_id}")

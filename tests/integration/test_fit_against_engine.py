@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
@@ -37,13 +38,14 @@ def talkative(params):
 
 xllamacpp.Server = talkative
 engine = embedded.start(settings.parse(sys.argv[3:]), ("a-key-that-nobody-uses",), 1)
-sys.stderr.flush()
+sys.stdin.read()
 os._exit(0)
 """
+# A thread of the engine's own writes its log, and this is the last line of a start.
+STARTED = "listening on"
 SIZES = re.compile(r"(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 EXACT_MIB = 0.1
 CLOSE_MIB = 16
-LIMIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,21 @@ CASES = [
 ]
 
 
+def log_of(argv: list[str], env: dict[str, str]) -> str:
+    """What an engine says until it listens, or until its end."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        argv, env=env, stdin=PIPE, stdout=PIPE, stderr=STDOUT, text=True
+    ) as engine:
+        assert engine.stdout is not None
+        for line in engine.stdout:
+            lines.append(line)
+            if STARTED in line:
+                break
+        engine.kill()
+    return "".join(lines)
+
+
 def reported(case: Case, folder: Path) -> dict[str, float]:
     """What the engine says of each of its buffers, in MiB."""
     batch = max(case.batch_size, case.ctx) if case.embeds else case.batch_size
@@ -80,15 +97,7 @@ def reported(case: Case, folder: Path) -> dict[str, float]:
     argv += ["--batch-size", str(batch), "--api-key-file", str(write_key(folder))]
     if case.embeds:
         argv += ["--ubatch-size", str(batch), "--embeddings", "--pooling", "mean"]
-    done = subprocess.run(
-        argv,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    log = done.stdout + done.stderr
+    log = log_of(argv, {"PATH": os.environ["PATH"], "HOME": str(folder)})
     found: dict[str, float] = {}
     for name, size in SIZES.findall(log):
         found[name] = found.get(name, 0.0) + float(size)

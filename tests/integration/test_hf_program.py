@@ -158,7 +158,7 @@ def test_a_cancelled_download_leaves_no_process(server: FakeHub, tmp_path: Path)
     cancel.set()
     thread.join()
     assert refused(answers[0]).code is Code.CANCELLED
-    assert processes_below(tmp_path) == []
+    until_sync(lambda: not processes_below(tmp_path), what="the end of hf")
 
 
 def test_an_interrupted_caller_leaves_no_process(server: FakeHub, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_an_interrupted_caller_leaves_no_process(server: FakeHub, tmp_path: Path
 
     with pytest.raises(KeyboardInterrupt):
         program(server).fetch(order(server, tmp_path), tell=interrupt, cancel=NEVER)
-    assert processes_below(tmp_path) == []
+    until_sync(lambda: not processes_below(tmp_path), what="the end of hf")
 
 
 def test_a_program_that_is_missing_or_broken_is_one_clear_line(

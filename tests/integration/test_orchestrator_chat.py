@@ -186,10 +186,10 @@ async def test_an_engine_that_dies_before_the_first_token_is_replaced_in_silence
     assert said(chunks) == "fine"
 
 
-async def test_an_engine_that_dies_mid_stream_ends_the_stream_with_an_error(
+async def test_an_engine_that_dies_in_a_stream_that_cannot_go_on_ends_it_with_an_error(
     site: Orchestrator, engine: FakeEngine
 ) -> None:
-    async with site.chat() as stream:
+    async with site.chat("Hello", stop=["."]) as stream:
         call = await engine.next_call()
         await call.open()
         await call.say("half")
@@ -290,6 +290,8 @@ async def test_depth_that_no_engine_can_be_sent_is_refused(
         body = json.dumps(chat_body())[:-1] + f',"chat_template_kwargs":{nested}}}'
         asked = asyncio.create_task(site.client.post("/v1/chat/completions", content=body))
         if status == 200:
+            # Such a field makes the gate ask for the template first.
+            await (await engine.next_call()).refuse(404, b"")
             await (await engine.next_call()).answer("x")
         reply = await asked
         assert reply.status_code == status, depth

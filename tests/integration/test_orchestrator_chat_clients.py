@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestratord.serving.outflow import OutFlow
+from orchestratord.serving.answers.outflow import OutFlow
 from support.fake_engine import FakeEngine, finish, progress, text
 from support.orchestrator import (
     Orchestrator,
@@ -160,7 +160,7 @@ async def test_a_call_in_one_piece_does_not_wait_for_ever_for_a_model(tmp_path: 
 async def test_a_long_answer_that_breaks_waits_anew_for_a_worker(
     site: Orchestrator, engine: FakeEngine
 ) -> None:
-    asked = asyncio.create_task(site.ask())
+    asked = asyncio.create_task(site.ask("Hello", stop=["."]))
     call = await engine.next_call()
     await call.open()
     await call.say("half")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator_core.scheduler.events import Tick
 from support.fake_engine import FakeEngine, event, text
 from support.orchestrator import (
     Orchestrator,
@@ -32,7 +33,7 @@ async def test_an_engine_that_dies_before_its_first_byte_is_asked_again_in_silen
 async def test_an_engine_that_dies_mid_stream_leads_to_a_new_attempt_with_the_whole_answer(
     site: Orchestrator, engine: FakeEngine
 ) -> None:
-    job_id = await site.submit()
+    job_id = await site.submit(stop=["."])
     async with site.events(job_id) as stream:
         call = await engine.next_call()
         await call.open()
@@ -58,7 +59,7 @@ async def test_an_engine_that_dies_mid_stream_leads_to_a_new_attempt_with_the_wh
 async def test_two_worker_processes_that_die_make_a_job_poisonous(
     site: Orchestrator, engine: FakeEngine
 ) -> None:
-    job_id = await site.submit()
+    job_id = await site.submit(stop=["."])
     for incarnation in (2, 3):
         call = await engine.next_call()
         await call.open()
@@ -121,6 +122,10 @@ async def test_an_engine_that_never_stops_loading_ends_the_job(
         await (await engine.next_call()).refuse(503, {"error": {"message": "Loading model"}})
         if attempt < 3:
             await until(lambda: _status(site, job_id, "queued"), what="the job back in its queue")
+            await site.beat(ready_worker(engine.port))
+            # From the second time on the job pauses first.
+            site.clock.advance(30)
+            site.parts.loop.post(Tick(at=site.clock.monotonic_s()))
             await site.beat(ready_worker(engine.port))
     shown = await site.ended(job_id)
     assert (shown["status"], shown["error_code"]) == ("failed", "ATTEMPTS_EXHAUSTED")

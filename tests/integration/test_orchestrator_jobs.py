@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from orchestrator_core.contracts.pool import WorkerStatus
@@ -244,10 +245,55 @@ async def test_jobs_are_listed_newest_first_in_pages_with_filters(site: Orchestr
     waiting = (await site.client.get("/v2/tasks", params={"status": "queued"})).json()
     assert len(waiting["items"]) == 5
     assert "output" in waiting["items"][0]
-    for bad in ({"limit": "0"}, {"limit": "x"}, {"status": "odd"}, {"priority": "odd"}):
+    for bad in (
+        {"limit": "0"},
+        {"limit": "501"},
+        {"limit": "x"},
+        {"status": "odd"},
+        {"priority": "odd"},
+        {"cursor": "x"},
+        {"cursor": ""},
+        {"cursor": ids[0].upper() + "'"},
+    ):
         reply = await site.client.get("/v2/tasks", params=bad)
         assert reply.status_code == 400
         assert "\n" not in reply.json()["error"]["message"]
+
+
+async def test_calls_and_stored_jobs_are_one_list_that_stays_put_while_new_ones_come(
+    site: Orchestrator, engine: FakeEngine
+) -> None:
+    asked: list[asyncio.Task[httpx.Response]] = []
+    expected: list[str] = []
+    for number in range(6):
+        if number % 2:
+            expected.append(await site.submit(f"{number}"))
+        else:
+            asked.append(asyncio.create_task(site.ask(f"{number}")))
+            await until(lambda: len(site.parts.open_calls) == len(asked), what="the call")
+            newest = (await site.client.get("/v2/tasks", params={"limit": "1"})).json()
+            expected.append(newest["items"][0]["id"])
+    pages: list[str] = []
+    cursor: str | None = None
+    while True:
+        query = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
+        page = (await site.client.get("/v2/tasks", params=query)).json()
+        pages += [item["id"] for item in page["items"]]
+        await site.submit("another one that came meanwhile")
+        if (cursor := page["next"]) is None:
+            break
+    assert pages == expected[::-1]
+    running = (await site.client.get("/v2/tasks", params={"model": "tiny-chat"})).json()["items"]
+    assert {item["durable"] for item in running} == {True, False}
+    for query in ({"model": "tiny-story"}, {"status": "completed"}, {"priority": "batch"}):
+        assert (await site.client.get("/v2/tasks", params=query)).json()["items"] == []
+    cancelled = await site.client.delete(f"/v2/tasks/{expected[2]}")
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    found = (await site.client.get("/v2/tasks", params={"status": "cancelled"})).json()["items"]
+    assert [item["id"] for item in found] == [expected[2]]
+    for item in (await site.client.get("/v2/tasks")).json()["items"]:
+        await site.client.delete(f"/v2/tasks/{item['id']}")
+    await asyncio.gather(*asked)
 
 
 async def test_the_queue_limit_holds_also_for_submissions_at_the_same_time(

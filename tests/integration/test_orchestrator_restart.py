@@ -31,6 +31,9 @@ from support.orchestrator import (
 )
 from support.waiting import until
 
+# An answer that may end anywhere starts over instead of going on where it was cut.
+NEVER_SAID = ["never said"]
+
 
 @contextlib.asynccontextmanager
 async def life(folder: Path, **settings: object) -> AsyncIterator[Orchestrator]:
@@ -48,7 +51,7 @@ async def test_every_job_ends_once_over_a_restart_and_in_its_old_order(tmp_path:
     async with FakeEngine.listening() as engine:
         async with life(tmp_path) as site:
             await site.register(ready_worker(engine.port))
-            running = await site.submit("running")
+            running = await site.submit("running", stop=NEVER_SAID)
             call = await engine.next_call()
             await call.open()
             async with site.events(running) as stream:
@@ -70,8 +73,7 @@ async def test_every_job_ends_once_over_a_restart_and_in_its_old_order(tmp_path:
                     order.append(call.body["messages"][0]["content"])
                     await call.answer("whole")
                 events = await stream.rest()
-            # One queue, first come first served: the class does not decide yet.
-            assert order == ["running", "batch", "0", "1", "2", "3", "4"]
+            assert order == ["running", "0", "1", "2", "3", "4", "batch"]
             assert stream.raw.startswith(before)
             kinds = [found.event for found in events]
             assert kinds == ["queued", "started", "token", "attempt", "started", "token", "end"]
@@ -118,7 +120,7 @@ async def test_a_reader_resumes_over_the_restart_without_a_hole(tmp_path: Path) 
     async with FakeEngine.listening() as engine:
         async with life(tmp_path) as site:
             await site.register(ready_worker(engine.port))
-            job_id = await site.submit()
+            job_id = await site.submit(stop=NEVER_SAID)
             call = await engine.next_call()
             await call.open()
             async with site.events(job_id) as stream:
@@ -232,6 +234,23 @@ async def test_a_failed_store_ends_the_daemon_with_its_reason(tmp_path: Path) ->
         problem = HostError(Refusal(Code.DATA_CORRUPT, "the file is damaged"))
         running.daemon._fail(problem)
         with pytest.raises(HostError, match="not safe any more"):
+            await running.task
+
+
+async def test_a_read_that_fails_ends_the_daemon_before_it_shows_anything_wrong(
+    tmp_path: Path,
+) -> None:
+    async with real_daemon(tmp_path) as running:
+        body = {"model": "tiny-chat", "prompt": "Hello"}
+        assert (await running.client.post("/v2/tasks", json=body)).status_code == 202
+        database = running.layout.database
+        for path in (database, database.with_name(f"{database.name}-wal")):
+            os.truncate(path, 0)
+        reply = await running.client.get("/v2/tasks")
+        assert reply.status_code == 500
+        assert "check the disk" in reply.json()["error"]["message"]
+        await until(running.task.done, what="the end of the daemon")
+        with pytest.raises(HostError, match=r"not safe any more: .*the store failed"):
             await running.task
 
 

@@ -20,8 +20,10 @@ from hypothesis.stateful import (
 )
 
 from orchestrator_core.contracts.pool import Owner, WorkerStatus
+from orchestrator_core.contracts.tasks import Priority
 from orchestrator_core.errors import Code
-from support.machine_world import ALIVE, POOLS, SPECS, FakeJob, FakeWorker, MachineWorld
+from support.machine_cast import ALIVE, POOLS, SPECS, FakeJob, FakeWorker
+from support.machine_world import MachineWorld
 
 T = TypeVar("T")
 SOME = st.integers(0, 1000)
@@ -67,12 +69,12 @@ class Faults(RuleBasedStateMachine):
         pin=st.sampled_from((None, None, None, 0, 1)),
         slots=st.sampled_from((1, 1, 1, 2, 3)),
         deadline_s=st.sampled_from((None, None, None, 3.0, 30.0)),
+        key=st.integers(1, 3),
+        priority=st.sampled_from(Priority),
     )
-    def submit(
-        self, count: int, model: int, pin: int | None, slots: int, deadline_s: float | None
-    ) -> None:
+    def submit(self, count: int, model: int, key: int, **facts: object) -> None:
         for _ in range(count):
-            self.world.submit(model, pin, slots, deadline_s)
+            self.world.submit(model, key=key, weight=key, **facts)
 
     @rule(seconds=st.sampled_from((0.1, 1.0, 1.0, 5.0)))
     def pools_work(self, seconds: float) -> None:
@@ -104,6 +106,11 @@ class Faults(RuleBasedStateMachine):
     @rule(some=SOME)
     def pump_accepts(self, some: int) -> None:
         self.world.accept(_pick(self.running(), some))
+
+    @precondition(lambda self: self.world.holds)
+    @rule(some=SOME)
+    def worker_is_seen_idle(self, some: int) -> None:
+        self.world.let_go(some)
 
     @rule(name=POOL, model=MODEL, number=st.integers(0, 2))
     def person_spawns_worker(self, name: str, model: int, number: int) -> None:
@@ -167,9 +174,16 @@ class Faults(RuleBasedStateMachine):
                 pool.forgotten |= pool.workers.keys() & {worker.id}
 
     @precondition(lambda self: self.running())
-    @rule(some=SOME, reason=st.sampled_from(BREAKS), retriable=st.booleans())
-    def pump_breaks(self, some: int, reason: Code, *, retriable: bool) -> None:
-        self.world.break_off(_pick(self.running(), some), reason, retriable=retriable)
+    @rule(
+        some=SOME,
+        reason=st.sampled_from(BREAKS),
+        retriable=st.sampled_from((True, True, False)),
+        more=st.sampled_from((0, 3)),
+        resumable=st.booleans(),
+        computing=st.booleans(),
+    )
+    def pump_breaks(self, some: int, reason: Code, **how: object) -> None:
+        self.world.break_off(_pick(self.running(), some), reason, **how)
 
     @precondition(lambda self: self.retried())
     @rule(some=SOME)
@@ -180,9 +194,9 @@ class Faults(RuleBasedStateMachine):
         assert self.world.machine.handle(late) == []
         assert self.world.machine.late_facts == before + 1
 
-    @rule(cancels=st.booleans())
-    def orchestrator_restarts(self, *, cancels: bool) -> None:
-        self.world.restart(cancels=cancels)
+    @rule(cancels=st.booleans(), resumable=st.booleans())
+    def orchestrator_restarts(self, *, cancels: bool, resumable: bool) -> None:
+        self.world.restart(cancels=cancels, resumable=resumable)
 
     @invariant()
     def the_books_agree(self) -> None:

@@ -1,7 +1,8 @@
 """A scripted engine: speaks llama-server's dialect, and says and does only what a test tells it.
 
 Every request of the orchestrator becomes an EngineCall; the test waits for the next one, sends
-heads, events or nonsense over it, and learns when its client has closed the connection.
+heads, events or nonsense over it, and learns when its client has closed the connection. Only
+`GET /slots` is answered without the test, from the calls that are open.
 """
 
 import asyncio
@@ -171,6 +172,11 @@ class EngineCall:
         self._writer.transport.abort()
         self.over.set()
 
+    @property
+    def computes(self) -> bool:
+        """True while an engine would be at work on it."""
+        return not (self.client_closed.is_set() or self.over.is_set())
+
     async def gone(self) -> None:
         """Wait until the client has closed the connection."""
         async with asyncio.timeout(_WAIT_S):
@@ -178,10 +184,16 @@ class EngineCall:
 
 
 class FakeEngine:
-    """Listens on a free port of the loopback."""
+    """Listens on a free port of the loopback.
+
+    `stubborn` slots compute although nobody listens; `slots_status` other than 200 refuses to say.
+    """
 
     def __init__(self) -> None:
         self.calls: list[EngineCall] = []
+        self.stubborn = 0
+        self.slots_status = 200
+        self.slots_asked = 0
         self._fresh: asyncio.Queue[EngineCall] = asyncio.Queue(1000)
         self._server: asyncio.Server | None = None
 
@@ -208,11 +220,24 @@ class FakeEngine:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         call = EngineCall(reader, writer)
-        if await call.read():
+        if not await call.read():
+            pass
+        elif call.request_line.startswith("GET /slots "):
+            self.slots_asked += 1
+            writer.write(self._slots())
+        else:
             self.calls.append(call)
             self._fresh.put_nowait(call)
             await call.watch()
         writer.close()
+
+    def _slots(self) -> bytes:
+        if self.slots_status != 200:
+            return b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % self.slots_status
+        busy = self.stubborn + sum(call.computes for call in self.calls)
+        told = [{"id": number, "is_processing": number < busy} for number in range(busy + 1)]
+        body = json.dumps(told).encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
     @classmethod
     @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ was asked. It knows nothing of queues, workers or disks.
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,9 +15,19 @@ from urllib.parse import parse_qs, urlsplit
 
 from orchestrator_core.stream import sse
 
-__all__ = ["JOB_ID", "Asked", "FakeOrchestrator", "answer", "fake_orchestrator", "job"]
+__all__ = [
+    "JOB_ID",
+    "KEY_ID",
+    "Asked",
+    "FakeOrchestrator",
+    "answer",
+    "fake_orchestrator",
+    "job",
+    "key",
+]
 
 JOB_ID = "job_01hxxxxxxxxxxxxxxxxxxxxxxx"
+KEY_ID = "key_01hxxxxxxxxxxxxxxxxxxxxxxx"
 
 Event = tuple[str, dict[str, Any]]
 
@@ -46,6 +56,12 @@ def job(identifier: str = JOB_ID, **changes: Any) -> dict[str, Any]:
     return view | changes
 
 
+def key(identifier: str = KEY_ID, **changes: Any) -> dict[str, Any]:
+    """A key as the API shows it."""
+    view = {"id": identifier, "name": "laptop", "scopes": ["user"]}
+    return view | {"created_at": "2026-01-01T00:00:00.000Z"} | changes
+
+
 def answer(*pieces: str, start: int = 0) -> list[Event]:
     """Token events, one token each."""
     return [("token", {"t": text, "i": start + at, "n": 1}) for at, text in enumerate(pieces)]
@@ -62,8 +78,17 @@ class FakeOrchestrator:
     """One connection each: cut behind the event with this id."""
     refusals: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     """METHOD and path -> status, code, message."""
+    refuse_next_stream: tuple[int, str, str] | None = None
+    """What every stream behind the first one is refused with."""
     raw: dict[str, tuple[int, str]] = field(default_factory=dict)
     """METHOD and path -> status and body, sent as they are."""
+    lost: dict[str, int] = field(default_factory=dict)
+    """METHOD and path -> how many answers never arrive, though the request was carried out."""
+    silent: str = ""
+    """METHOD and path of calls that are answered only once release() is called."""
+    in_silence: threading.Event = field(default_factory=threading.Event)
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    usage: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[dict[str, Any]] = field(default_factory=lambda: [job()])
     pools: list[dict[str, Any]] = field(default_factory=list)
     hold: bool = False
@@ -97,12 +122,28 @@ class FakeOrchestrator:
                 return 200, {"items": self.jobs[start:end], "next": following}
             case (("GET" | "DELETE"), ["v2", "tasks", identifier]):
                 return self._job(asked.method, identifier)
+            case _, ["v2", "keys" | "usage", *_]:
+                return self._keys(asked)
             case "GET", ["v2", "pools"]:
                 return 200, {"items": self.pools}
             case "GET", ["livez" | "readyz"]:
                 return 200, {"status": "ok"}
             case _:
                 return 404, {"error": {"code": "NOT_FOUND", "message": "no such path"}}
+
+    def _keys(self, asked: Asked) -> tuple[int, Any]:
+        match asked.method, asked.path.strip("/").split("/")[1:]:
+            case "POST", ["keys"]:
+                self.keys.append(key(**asked.body))
+                return 201, self.keys[-1] | {"key": "llo_user_secret"}
+            case "GET", ["keys"]:
+                return 200, {"items": self.keys}
+            case "DELETE", ["keys", identifier]:
+                found = next(it for it in self.keys if it["id"] == identifier)
+                found.setdefault("revoked_at", "2026-01-02T00:00:00.000Z")
+                return 200, found
+            case _:
+                return 200, {"items": self.usage, "since": asked.query.get("since")}
 
     def _job(self, method: str, identifier: str) -> tuple[int, Any]:
         found = next((it for it in self.jobs if it["id"] == identifier), None)
@@ -116,10 +157,21 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FakeOrchestrator
 
     def _serve(self) -> None:
+        # A client that leaves in the middle is what some tests are about.
+        with suppress(ConnectionError):
+            self._answer()
+
+    def _answer(self) -> None:
         asked = self._asked()
         self.fake.asked.append(asked)
         kind = f"{asked.method} {asked.path}"
-        if kind in self.fake.raw:
+        if kind == self.fake.silent:
+            self.fake.in_silence.set()
+            self.fake.released.wait(30)
+        if self.fake.lost.get(kind, 0) > 0:
+            self.fake.lost[kind] -= 1
+            self.close_connection = True
+        elif kind in self.fake.raw:
             status, body = self.fake.raw[kind]
             self._send(status, body.encode())
         elif kind in self.fake.refusals:
@@ -151,6 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stream(self, after: int) -> None:
+        if self.fake.refuse_next_stream is not None:
+            path = urlsplit(self.path).path
+            self.fake.refusals[f"GET {path}"] = self.fake.refuse_next_stream
         cut = self.fake.cuts.pop(0) if self.fake.cuts else None
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from orchestrator_core.contracts.pool import ModelReport, WorkerReport, WorkerSpec
+from orchestrator_core.contracts.pool import DeviceReport, ModelReport, WorkerReport, WorkerSpec
 from orchestrator_core.contracts.tasks import Timings, Usage
 from orchestrator_core.errors import Code
 from orchestrator_core.ids import PoolId, WorkerId
 from orchestrator_core.scheduler import commands as c
 from orchestrator_core.scheduler import events as e
+from orchestrator_core.scheduler.limits import MachineLimits
 from orchestrator_core.scheduler.machine import Machine
-from orchestrator_core.scheduler.state import MachineLimits
 from orchestrator_core.testing.facts import job_facts, job_id, pool_beat, pool_registered
 from orchestrator_core.testing.reports import worker_report, worker_spec
 
@@ -20,9 +20,9 @@ TIMINGS = Timings(prompt_ms=1.0, predicted_ms=2.0)
 class MachineScript:
     """One machine, its time, and short words for what happens to it."""
 
-    def __init__(self, limits: MachineLimits | None = None) -> None:
+    def __init__(self, limits: MachineLimits | None = None, *, validate: bool = True) -> None:
         self.at = 100.0
-        self.machine = Machine(nonce=7, epoch_ms=0, limits=limits, validate=True)
+        self.machine = Machine(nonce=7, epoch_ms=0, limits=limits, validate=validate)
 
     def post(self, event: e.Event) -> list[c.Command]:
         return self.machine.handle(event)
@@ -36,6 +36,7 @@ class MachineScript:
         deadline_at: float | None = None,
         pin: str | None = None,
         queued_at: float | None = None,
+        **facts: object,
     ) -> list[c.Command]:
         job = job_facts(
             number,
@@ -44,6 +45,7 @@ class MachineScript:
             slots=slots,
             deadline_at=deadline_at,
             pin_pool=pin,
+            **facts,
         )
         return self.post(e.JobArrived(at=self.at, job=job))
 
@@ -76,12 +78,23 @@ class MachineScript:
         )
         return self.post(event)
 
+    def beat_with_devices(self, pool: str, *devices: DeviceReport) -> list[c.Command]:
+        return self.post(pool_beat(pool, at=self.at, devices=devices))
+
     def tick(self, at: float | None = None) -> list[c.Command]:
-        """Let time go to a moment (or the next alarm) and ring."""
-        due = self.machine.next_alarm_at if at is None else at
-        assert due is not None
-        self.at = due
-        return self.post(e.Tick(at=due))
+        """Let time go to a moment (or the next alarm) and ring, also for what is due before."""
+        target = self.machine.next_alarm_at if at is None else at
+        assert target is not None
+        rung: list[c.Command] = []
+        while (due := self.machine.next_alarm_at) is not None and self.at < due < target:
+            self.at = due
+            rung += self.post(e.Tick(at=due))
+        return rung + self.oversleep(target)
+
+    def oversleep(self, at: float) -> list[c.Command]:
+        """Ring for the first time at a moment, whatever was due before."""
+        self.at = at
+        return self.post(e.Tick(at=at))
 
     def accept(self, number: int, attempt: int = 1) -> list[c.Command]:
         fact = e.AttemptAccepted(at=self.at, job_id=job_id(number), attempt=attempt)
@@ -107,6 +120,8 @@ class MachineScript:
         reason: Code = Code.WORKER_LOST,
         retriable: bool = True,
         tokens_kept: int = 0,
+        resumable: bool = False,
+        computing: bool = False,
     ) -> list[c.Command]:
         fact = e.AttemptBroken(
             at=self.at,
@@ -116,6 +131,15 @@ class MachineScript:
             message="connection reset",
             retriable=retriable,
             tokens_kept=tokens_kept,
+            resumable=resumable,
+            computing=computing,
+        )
+        return self.post(fact)
+
+    def seen_idle(self, number: int, worker_id: str, attempt: int = 1) -> list[c.Command]:
+        """Somebody has seen that the worker let go of an attempt that was cut short."""
+        fact = e.SlotsSeenIdle(
+            at=self.at, job_id=job_id(number), attempt=attempt, worker_id=WorkerId(worker_id)
         )
         return self.post(fact)
 
@@ -142,13 +166,23 @@ def ready(worker_id: str = "wrk_a", *, slots: int = 1, **facts: object) -> Worke
 
 
 def dispatched(
-    number: int, worker_id: str, *, attempt: int = 1, pool: str = "home", incarnation: int = 1
+    number: int,
+    worker_id: str,
+    *,
+    attempt: int = 1,
+    pool: str = "home",
+    incarnation: int = 1,
+    kept: int = 0,
 ) -> list[c.Command]:
     """What sends a job to a worker."""
     pool_id, worker = PoolId(pool), WorkerId(worker_id)
     return [
         c.PersistDispatched(
-            job_id=job_id(number), attempt=attempt, pool_id=pool_id, worker_id=worker
+            job_id=job_id(number),
+            attempt=attempt,
+            pool_id=pool_id,
+            worker_id=worker,
+            kept_tokens=kept,
         ),
         c.Dispatch(
             job_id=job_id(number),
@@ -156,8 +190,19 @@ def dispatched(
             pool_id=pool_id,
             worker_id=worker,
             incarnation=incarnation,
+            keep_tokens=kept,
         ),
     ]
+
+
+def closes(number: int, worker_id: str, *, attempt: int = 1, pool: str = "home") -> c.CancelAttempt:
+    """What closes the socket of an attempt."""
+    return c.CancelAttempt(
+        job_id=job_id(number),
+        attempt=attempt,
+        pool_id=PoolId(pool),
+        worker_id=WorkerId(worker_id),
+    )
 
 
 def runs(number: int, worker_id: str, *, attempt: int = 1, pool: str = "home") -> c.PersistRunning:
@@ -177,6 +222,7 @@ def requeued(
     reason: Code = Code.WORKER_LOST,
     message: str = "connection reset",
     tokens: int = 0,
+    kept: int = 0,
 ) -> c.PersistRequeued:
     """What records that a job waits again."""
     return c.PersistRequeued(
@@ -185,7 +231,7 @@ def requeued(
         reason=reason,
         message=message,
         tokens=tokens,
-        keep_tokens=0,
+        keep_tokens=kept,
     )
 
 

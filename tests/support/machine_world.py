@@ -1,78 +1,30 @@
 """A small untidy world around the machine: pools, workers and pumps that act when told to.
 
-It keeps its own books of what was ordered and what ran, and refuses commands that break the rules
-of DESIGN: one terminal transition per job, slots, first come first served, fenced attempts.
+It keeps its own books of what was ordered and what ran, and refuses commands that break the rules:
+one terminal transition per job, slots (those that linger included), the order of the queue, fenced
+attempts, and answers that go on where they were cut.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from orchestrator_core.contracts.pool import Owner, WorkerReport, WorkerSpec, WorkerStatus
-from orchestrator_core.contracts.tasks import JobStatus, Timings, Usage
+from orchestrator_core.cluster import workers
+from orchestrator_core.contracts.pool import Owner, WorkerStatus
+from orchestrator_core.contracts.tasks import JobStatus, Priority, Timings, Usage
 from orchestrator_core.errors import Code
 from orchestrator_core.ids import PoolId, WorkerId
 from orchestrator_core.scheduler import commands as c
 from orchestrator_core.scheduler import events as e
 from orchestrator_core.scheduler.machine import Machine
-from orchestrator_core.testing.facts import job_facts, pool_beat, pool_registered, session_id
-from orchestrator_core.testing.reports import worker_report, worker_spec
+from orchestrator_core.testing.facts import (
+    job_facts,
+    key_id,
+    pool_beat,
+    pool_registered,
+    session_id,
+)
+from support.machine_cast import ALIVE, LIMITS, POOLS, SPECS, FakeJob, FakePool, FakeWorker, Hold
 
-POOLS = ("attic", "barn")
-SPECS = (worker_spec("slim", parallel=1), worker_spec("wide", parallel=3))
-ALIVE = {WorkerStatus.STARTING, WorkerStatus.LOADING, WorkerStatus.READY, WorkerStatus.DRAINING}
-
-
-@dataclass
-class FakeWorker:
-    id: str
-    spec: WorkerSpec
-    owner: Owner = Owner.ORCHESTRATOR
-    status: WorkerStatus = WorkerStatus.STARTING
-    error_code: Code | None = None
-
-    def report(self) -> WorkerReport:
-        return worker_report(
-            self.id,
-            spec=self.spec,
-            owner=self.owner,
-            status=self.status,
-            error_code=self.error_code,
-            error_message="it broke" if self.error_code else None,
-        )
-
-
-@dataclass
-class FakePool:
-    name: str
-    up: bool = False
-    draining: bool = False
-    session: int = 0
-    workers: dict[str, FakeWorker] = field(default_factory=dict)
-    started: set[str] = field(default_factory=set)
-    forgotten: set[str] = field(default_factory=set)
-    orders: list[c.StartWorker] = field(default_factory=list)
-
-    def start(self, worker_id: str, spec: WorkerSpec) -> None:
-        if worker_id not in self.started:
-            self.started.add(worker_id)
-            self.workers[worker_id] = FakeWorker(worker_id, spec)
-
-    def reports(self) -> list[WorkerReport]:
-        known = (w for w in self.workers.values() if w.id not in self.forgotten)
-        return [worker.report() for worker in known]
-
-
-@dataclass
-class FakeJob:
-    facts: e.JobFacts
-    attempt: int = 0
-    run: c.Dispatch | None = None
-    accepted: bool = False
-    doomed: bool = False
-    finish: c.Finish | None = None
-
-    @property
-    def waits(self) -> bool:
-        return self.finish is None and self.run is None
+ALIVE_REPORTED = workers.ALIVE
 
 
 class MachineWorld:
@@ -81,7 +33,11 @@ class MachineWorld:
     def __init__(self) -> None:
         self.at = 1.0
         self.nonce = 1
-        self.machine = Machine(nonce=self.nonce, validate=True)
+        self.machine = Machine(nonce=self.nonce, limits=LIMITS, validate=True)
+        # Arrivals of this machine: what came first has the smaller number.
+        self.turns = 0
+        # Attempts that were cut short, until somebody sees their worker idle.
+        self.holds: list[Hold] = []
         self.pools = {name: FakePool(name) for name in POOLS}
         self.jobs: dict[str, FakeJob] = {}
         # Workers that lost a connection and were not reported ready since.
@@ -92,7 +48,9 @@ class MachineWorld:
     # What the machine is told and what it answers.
 
     def post(self, event: e.Event) -> None:
-        for command in self.machine.handle(event):
+        answer = self.machine.handle(event)
+        self._let_go_of_the_dead()
+        for command in answer:
             self.perform(command)
 
     def perform(self, command: c.Command) -> None:
@@ -103,11 +61,16 @@ class MachineWorld:
                 run = self.jobs[command.job_id].run
                 assert run is not None
                 assert run.attempt == command.attempt
+                assert (run.worker_id, run.pool_id) == (command.worker_id, command.pool_id)
                 self.jobs[command.job_id].run = None
+                self._hold(run)
             case c.Finish():
                 self._finished(command)
             case c.PersistRequeued():
-                assert self.jobs[command.job_id].waits
+                job = self.jobs[command.job_id]
+                assert job.waits
+                assert command.keep_tokens == job.kept
+                assert command.tokens >= command.keep_tokens
             case c.StartWorker():
                 assert command.revision <= self.machine.wanted(command.pool_id).revision
                 assert not self.told_draining(command.pool_id), "an order for a draining pool"
@@ -126,10 +89,8 @@ class MachineWorld:
         assert job.waits
         assert not self.told_draining(command.pool_id), "a job for a draining pool"
         assert command.attempt == job.attempt + 1
-        for other in self.jobs.values():
-            rival = other.waits and other.facts.model == job.facts.model
-            if rival and other.facts.pin_pool in (None, command.pool_id):
-                assert _age(job) <= _age(other), f"{command.job_id} overtook {other.facts.id}"
+        assert command.keep_tokens == job.kept
+        self._check_turn(job, command.pool_id)
         assert job.facts.pin_pool in (None, command.pool_id)
         assert command.worker_id not in self.suspects, f"{command.worker_id} was not confirmed"
         job.attempt, job.run = command.attempt, command
@@ -141,7 +102,51 @@ class MachineWorld:
             for other in self.jobs.values()
             if other.run is not None and other.run.worker_id == worker.id
         )
-        assert used <= worker.spec.parallel, f"{worker.id} runs {used} slots"
+        held = sum(hold.slots for hold in self.holds if hold.worker_id == worker.id)
+        assert used + held <= worker.spec.parallel, f"{worker.id} has {used} and {held} slots"
+
+    def _check_turn(self, job: FakeJob, pool_id: str) -> None:
+        """Nobody of its own key and class came before it, and batch waits for the others."""
+        known = self.machine.state.jobs
+        rivals = [
+            other
+            for other in self.jobs.values()
+            if other.waits
+            and other.facts.model == job.facts.model
+            and other.facts.pin_pool in (None, pool_id)
+            and other.facts.id in known
+            and known[other.facts.id].wake_at is None
+        ]
+        for other in rivals:
+            if other.facts.key_id == job.facts.key_id and other.is_batch == job.is_batch:
+                assert job.turn <= other.turn, f"{job.facts.id} overtook {other.facts.id}"
+        people = [other.facts.queued_at for other in rivals if not other.is_batch]
+        if job.is_batch and people:
+            assert job.facts.queued_at + LIMITS.batch_patience_s < max(people)
+
+    def _hold(self, run: c.Dispatch) -> None:
+        slots = min(self.jobs[run.job_id].facts.slots, self._parallel(run))
+        self.holds.append(Hold(run.job_id, run.attempt, run.worker_id, slots))
+        self._let_go_of_the_dead()
+
+    def _parallel(self, run: c.Dispatch) -> int:
+        return self.pools[run.pool_id].workers[run.worker_id].spec.parallel or 1
+
+    def _let_go_of_the_dead(self) -> None:
+        """A worker that is gone for the machine holds nothing; it is still told so once."""
+        workers = self.machine.state.workers
+        for place, hold in enumerate(self.holds):
+            worker = workers.get(hold.worker_id)
+            if hold.slots and (worker is None or worker.status not in ALIVE_REPORTED):
+                self.holds[place] = replace(hold, slots=0)
+
+    def let_go(self, some: int) -> None:
+        """A worker is seen to have let go of an attempt."""
+        hold = self.holds.pop(some % len(self.holds))
+        fact = e.SlotsSeenIdle(
+            at=self.at, job_id=hold.job_id, attempt=hold.attempt, worker_id=hold.worker_id
+        )
+        self.post(fact)
 
     def _finished(self, command: c.Finish) -> None:
         job = self.jobs[command.job_id]
@@ -159,7 +164,17 @@ class MachineWorld:
 
     # Clients.
 
-    def submit(self, model: int, pin: int | None, slots: int, deadline_s: float | None) -> None:
+    def submit(
+        self,
+        model: int,
+        *,
+        pin: int | None = None,
+        slots: int = 1,
+        deadline_s: float | None = None,
+        key: int = 1,
+        weight: int = 1,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> None:
         facts = job_facts(
             len(self.jobs) + 1,
             spec=SPECS[model],
@@ -167,13 +182,18 @@ class MachineWorld:
             deadline_at=None if deadline_s is None else self.at + deadline_s,
             slots=slots,
             pin_pool=None if pin is None else POOLS[pin],
+            key=key_id(key),
+            weight=weight,
+            priority=priority,
         )
-        self.jobs[facts.id] = FakeJob(facts)
+        self.turns += 1
+        self.jobs[facts.id] = FakeJob(facts, self.turns)
         self.post(e.JobArrived(at=self.at, job=facts))
 
     def cancel(self, job: FakeJob) -> None:
         ended = job.finish is not None
         answer = self.machine.handle(e.CancelRequested(at=self.at, job_id=job.facts.id))
+        self._let_go_of_the_dead()
         assert not (ended and answer)
         for command in answer:
             self.perform(command)
@@ -279,12 +299,26 @@ class MachineWorld:
             timings=Timings(),
         )
 
-    def break_off(self, job: FakeJob, reason: Code, *, retriable: bool) -> None:
+    def break_off(
+        self,
+        job: FakeJob,
+        reason: Code,
+        *,
+        retriable: bool,
+        more: int = 0,
+        resumable: bool = False,
+        computing: bool = False,
+    ) -> None:
         run, job.run = self._run(job), None
         if reason in (Code.WORKER_LOST, Code.UNREACHABLE):
             # No beat of the same moment counts as newer.
             self.suspects.add(run.worker_id)
             self.at += 0.001
+        made = job.kept + more
+        if resumable:
+            job.kept = made
+        if computing:
+            self._hold(run)
         fact = e.AttemptBroken(
             at=self.at,
             job_id=run.job_id,
@@ -292,6 +326,9 @@ class MachineWorld:
             reason=reason,
             message="it broke",
             retriable=retriable,
+            tokens_kept=made,
+            resumable=resumable,
+            computing=computing,
         )
         self.post(fact)
 
@@ -301,24 +338,34 @@ class MachineWorld:
 
     # The orchestrator itself.
 
-    def restart(self, *, cancels: bool = False) -> None:
+    def restart(self, *, cancels: bool = False, resumable: bool = False) -> None:
         """Lose the machine; the rows and the pools stay, every socket is gone."""
         self.nonce += 1
-        self.machine = Machine(nonce=self.nonce, validate=True)
+        self.machine = Machine(nonce=self.nonce, limits=LIMITS, validate=True)
+        self.turns = 0
         self.suspects.clear()
+        self.holds.clear()
         for pool in self.pools.values():
             pool.orders.clear()
-        for job in sorted(self.jobs.values(), key=_age, reverse=True):
-            was_alive, job.run = job.run is not None, None
-            if job.finish is None:
-                fact = e.JobRestored(
-                    at=self.at,
-                    job=job.facts,
-                    attempt=job.attempt,
-                    was_alive=was_alive,
-                    cancel_requested=cancels and was_alive,
-                )
-                self.post(fact)
+        for job in sorted(self.jobs.values(), key=_age):
+            run, job.run = job.run, None
+            if job.finish is not None:
+                continue
+            self.turns += 1
+            job.turn = self.turns
+            tokens = job.kept + (2 if run else 0)
+            job.kept = tokens if resumable else 0
+            fact = e.JobRestored(
+                at=self.at,
+                job=job.facts,
+                attempt=job.attempt,
+                was_alive=run is not None,
+                tokens_kept=tokens,
+                resumable=resumable,
+                cancel_requested=cancels and run is not None,
+                pool_id=run.pool_id if run and resumable else None,
+            )
+            self.post(fact)
 
     def settle(self) -> None:
         """Let everything work from now on, until every job has ended."""
@@ -333,12 +380,14 @@ class MachineWorld:
                     if worker.status in (WorkerStatus.STARTING, WorkerStatus.LOADING):
                         worker.status = WorkerStatus.READY
                 self.beat(pool)
+            while self.holds:
+                self.let_go(0)
             for job in [job for job in self.jobs.values() if job.run is not None]:
                 if job.doomed:
                     self.break_off(job, Code.WORKER_LOST, retriable=True)
                 else:
                     self.end(job)
-            self.advance(1.0)
+            self.advance(4.0)
         stuck = [job.facts.id for job in self.jobs.values() if job.finish is None]
         story = "\n".join(self.machine.explain(stuck[0]))
         raise AssertionError(f"{len(stuck)} jobs never ended; the first:\n{story}")

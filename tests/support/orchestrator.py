@@ -18,18 +18,22 @@ import httpx
 
 from orchestrator_core.catalog.entries import spec_for
 from orchestrator_core.catalog.resolve import Catalog
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.contracts.pool import Owner, WorkerReport, WorkerStatus
+from orchestrator_core.daemon.presence import url_of
+from orchestrator_core.daemon.tls import open_tls
 from orchestrator_core.errors import Refusal
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.stream.sse import SseDecoder, SseEvent
 from orchestrator_core.testing.clocks import FakeClock
 from orchestrator_core.testing.reports import device_report, worker_report
+from orchestratord.app.client_sockets import set_up_clients
 from orchestratord.app.first_keys import open_keyring
 from orchestratord.app.parts import Parts, build_parts
 from orchestratord.app.server import EmbeddedServer
-from orchestratord.runtime.keyring import KeyRing, Principal, fresh_key, key_hash
-from orchestratord.serving.recovery import restore_jobs
+from orchestratord.runtime.keys.keyring import KeyRing, fresh_key, key_hash
+from orchestratord.serving.admission.recovery import restore_jobs
 from orchestratord.settings import OrchestratorSettings
 from orchestratord.store.memory import MemoryStore
 from orchestratord.store.port import JobStore
@@ -133,7 +137,7 @@ class Orchestrator:
     def sweep(self, advance_s: float = 0.0) -> None:
         """Let time pass, then look once as the sweeper does every second."""
         self.clock.advance(advance_s)
-        for check in self.parts.checks:
+        for check in (*self.parts.checks, self.server.sweep):
             check()
 
     async def as_pool(self, path: str, body: object, key: str | None = None) -> httpx.Response:
@@ -235,8 +239,8 @@ class Orchestrator:
         """Ask for a chat in one piece."""
         return await self.client.post("/v1/chat/completions", json=chat_body(prompt, **more))
 
-    async def make_key(self, *scopes: str) -> str:
-        """Make a key as an operator will, and let it in."""
+    async def make_key(self, *scopes: str, **more: Any) -> str:
+        """Put a key where it belongs without a request, and let it in."""
         token = fresh_key("test")
         row = KeyRow(
             id=self.ids.key(),
@@ -244,9 +248,10 @@ class Orchestrator:
             hash=key_hash(token),
             scopes=scopes,
             created_at_ms=self.clock.unix_ms(),
+            **more,
         )
         await self.store.submit(PutKey(row))
-        self.keys.add(row.hash, Principal(row.id, row.name, frozenset(row.scopes)))
+        self.keys.add(row)
         return token
 
     async def metric(self, name: str) -> float:
@@ -286,6 +291,7 @@ async def running_orchestrator(
     store: JobStore | None = None,
     clock: FakeClock | None = None,
     on_parts: Callable[[Parts], None] | None = None,
+    connections_limit: int = 1000,
     **settings: object,
 ) -> AsyncIterator[Orchestrator]:
     """Run one for a block; the store is the caller's and stays open behind it."""
@@ -298,10 +304,13 @@ async def running_orchestrator(
     listener = socket.create_server(("127.0.0.1", 0))
     # The system's own buffers would hide for megabytes that a client does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     stopping = asyncio.Event()
     failures: list[BaseException] = []
     chosen = _fast(settings)
+    tls = open_tls(chosen.tls_cert, chosen.tls_key)
+    assert not isinstance(tls, Refusal), tls
+    url = url_of(listener, encrypted=tls is not None)
+    set_up_clients(listener, chosen.slow_reader_s)
     admin = layout.admin_key.read_text().strip()
     async with asyncio.TaskGroup() as tasks:
         parts = build_parts(
@@ -325,15 +334,24 @@ async def running_orchestrator(
             jobs=parts.jobs,
             loop=parts.loop,
             catalog=parts.catalog,
+            ledger=parts.ledger,
             default_max_tokens=chosen.default_max_tokens,
         )
-        server = EmbeddedServer(parts.app, chosen.shutdown_grace_s)
+        server = EmbeddedServer(
+            parts.app,
+            chosen.shutdown_grace_s,
+            None if tls is None else tls.context,
+            now=clock.monotonic_s,
+            connections_limit=connections_limit,
+            handshake_s=0.5,
+        )
         serving = tasks.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
         client = httpx.AsyncClient(
             base_url=url,
             headers={"authorization": f"Bearer {admin}"},
             timeout=_WAIT_S,
+            verify=True if tls is None else Trust(tls.cert_file, is_peers_own=True).context(),
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),
         )

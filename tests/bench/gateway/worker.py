@@ -154,6 +154,9 @@ class Answer(asyncio.Protocol):
         end = self._asked.find(b"\r\n\r\n")
         if end < 0:
             return
+        if self._asked.startswith(b"GET /slots "):
+            self._tell_slots()
+            return
         length = _LENGTH.search(self._asked, 0, end + 2)
         if length is None or len(self._asked) < end + 4 + int(length[1]):
             return
@@ -174,6 +177,14 @@ class Answer(asyncio.Protocol):
             return True
         self._end()
         return False
+
+    def _tell_slots(self) -> None:
+        slots = [{"id": number, "is_processing": True} for number in range(self._worker.answering)]
+        body = json.dumps([*slots, {"id": len(slots), "is_processing": False}]).encode()
+        if self._transport is not None:
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            self._transport.write(head % len(body) + body)
+            self._transport.close()
 
     def _open_stream(self) -> None:
         if self._transport is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from llorch_ctl.commands.jobs import PRIORITIES, STATUSES
+from llorch_ctl.commands.jobs.words import PRIORITIES, STATUSES
 from llorch_ctl.main import cli
 from orchestrator_core.contracts.tasks import JobStatus, Priority
 from orchestrator_core.errors import OUTCOMES, Code, Exit
@@ -96,7 +96,7 @@ def test_new_attempt_continues_the_printed_answer(
     fake.events = [*fake.events[:3], attempt, STARTED, *answer("lo!", start=1), END]
     result = run(env, *SUBMIT)
     assert result.stdout == "Hello!\n"
-    assert "attempt 2: WORKER_LOST" in result.stderr
+    assert "attempt 2: WORKER_LOST; it goes on behind token 1" in result.stderr
 
 
 def test_new_attempt_with_another_answer_is_announced(
@@ -157,7 +157,8 @@ def test_refused_submission_has_its_exit_code(
     fake.refusals["POST /v2/tasks"] = (status, code, "no luck")
     result = run(env, *SUBMIT)
     assert result.exit_code == exit_code
-    assert (result.stdout, result.stderr) == ("", f"error: no luck ({code})\n")
+    later = "; try again in 7 s" if status in (429, 503) else ""
+    assert (result.stdout, result.stderr) == ("", f"error: no luck{later} ({code})\n")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_list_passes_filters_and_reads_all_pages_when_asked(
     fake.jobs = [job(f"job_{number}") for number in range(1201)]
     result = run(env, "jobs", "list", "--status", "queued", "--model", "m", "--limit", "2")
     assert len(result.stdout.splitlines()) == 3
-    assert "--all shows every job" in result.stderr
+    assert result.stderr == "these are the newest 2; --all shows every job\n"
     query = {"status": "queued", "model": "m", "limit": "2"}
     assert fake.last("GET", "/v2/tasks").query == query
     everything = run(env, "jobs", "list", "--all", "--format", "json")
@@ -237,6 +238,38 @@ def test_status_shows_one_job(fake: FakeOrchestrator, env: dict[str, str]) -> No
     missing = run(env, "jobs", "status", "job_nope")
     assert (missing.exit_code, missing.stdout) == (3, "")
     assert missing.stderr == "error: there is no job job_nope (JOB_NOT_FOUND)\n"
+
+
+def test_status_shows_why_first_and_attempts_as_a_table(
+    fake: FakeOrchestrator, env: dict[str, str]
+) -> None:
+    attempt = {"pool_id": "p", "worker_id": "wrk_1", "started_at": "2026-01-01T00:00:00.000Z"}
+    first = {"attempt": 1, "status": "broken", "reason": "WORKER_LOST", "message": "it died"}
+    second = {"attempt": 2, "status": "ended", "worker_name": "w-2", "tokens": 9, "kept_tokens": 4}
+    reasons = ["waits at place 2", "its worker is loading"]
+    fake.jobs = [job(why=reasons, attempts=[attempt | first, attempt | second])]
+    lines = run(env, "jobs", "status", JOB_ID).stdout.splitlines()
+    assert lines[0].split(maxsplit=1) == ["why", "waits at place 2; its worker is loading"]
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["ATTEMPT", "WORKER", "STATUS", "TOKENS", "KEPT", "REASON"]
+    assert table[1].split() == ["1", "wrk_1", "broken", "0", "0", "WORKER_LOST:", "it", "died"]
+    assert table[2].split() == ["2", "w-2", "ended", "9", "4", "-"]
+    assert run(env, "jobs", "status", JOB_ID, "--why").stdout == "\n".join(reasons) + "\n"
+    why = json.loads(run(env, "jobs", "status", JOB_ID, "--why", "--format", "json").stdout)
+    assert why == {"id": JOB_ID, "status": "completed", "why": reasons}
+    fake.jobs = [job()]
+    silent = run(env, "jobs", "status", JOB_ID, "--why")
+    assert (silent.stdout, silent.stderr) == ("", f"{JOB_ID} is completed: it waits for nothing\n")
+
+
+def test_cancel_stops_where_the_daemon_fails(fake: FakeOrchestrator, env: dict[str, str]) -> None:
+    fake.jobs = [job("job_a"), job("job_b")]
+    fake.refusals["DELETE /v2/tasks/job_b"] = (401, "BAD_KEY", "no such key")
+    result = run(env, "jobs", "cancel", "job_a", "job_b", "job_c", "job_a")
+    assert result.exit_code == 4
+    assert result.stdout.splitlines()[1].split()[:2] == ["job_a", "cancelled"]
+    assert fake.count("DELETE", "/v2/tasks/job_c") == 0
+    assert fake.count("DELETE", "/v2/tasks/job_a") == 1
 
 
 def test_cancel_does_all_it_can_and_reports_the_rest(

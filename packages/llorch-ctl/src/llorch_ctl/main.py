@@ -30,9 +30,15 @@ _COMMANDS: Final = {
     "up": Lazy("llorch_ctl.commands.up:up", "Start everything on this machine and print its key."),
     "down": Lazy("llorch_ctl.commands.up:down", "Stop everything on this machine."),
     "orchestrator": Lazy(
-        "llorch_ctl.commands.orchestrator:orchestrator", "Start, stop and watch orchestratord."
+        "llorch_ctl.commands.orchestrator:orchestrator",
+        "Start, stop, watch and back up orchestratord.",
     ),
-    "jobs": Lazy("llorch_ctl.commands.jobs:jobs", "Submit, list, show and cancel jobs."),
+    "jobs": Lazy(
+        "llorch_ctl.commands.jobs.group:jobs", "Hand in jobs, follow, list and cancel them."
+    ),
+    "keys": Lazy(
+        "llorch_ctl.commands.keys.group:keys", "Make, list and revoke keys, and see their usage."
+    ),
     "pool": Lazy("llorch_ctl.commands.pool:pool", "Show the hosts and their workers."),
 }
 

@@ -43,6 +43,7 @@ class Code(StrEnum):
     MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
     WORKER_NOT_FOUND = "WORKER_NOT_FOUND"
     POOL_NOT_FOUND = "POOL_NOT_FOUND"
+    KEY_NOT_FOUND = "KEY_NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     CONFLICT = "CONFLICT"
     MODEL_NOT_PULLED = "MODEL_NOT_PULLED"
@@ -126,7 +127,7 @@ def _outcomes() -> dict[Code, Outcome]:
         c.CONFIG_INVALID: Outcome(500, Exit.CONFIG),
     }
     missing = (c.NOT_FOUND, c.JOB_NOT_FOUND, c.MODEL_NOT_FOUND)
-    missing += (c.WORKER_NOT_FOUND, c.POOL_NOT_FOUND)
+    missing += (c.WORKER_NOT_FOUND, c.POOL_NOT_FOUND, c.KEY_NOT_FOUND)
     table |= dict.fromkeys(missing, Outcome(404, Exit.NOT_FOUND))
     clash = (c.CONFLICT, c.MODEL_NOT_PULLED, c.STALE_SESSION, c.STALE_GENERATION)
     table |= dict.fromkeys(clash, Outcome(409, failure))

@@ -10,12 +10,18 @@ from importlib import metadata
 from typing import NoReturn
 
 from orchestrator_core.daemon.flags import daemon_parser, given_flags
+from orchestratord.app.commands import COMMANDS, run_command
 
 __all__ = ["main", "run"]
 
 _EPILOG = """\
 Each flag is also a key of config/orchestrator.toml and a variable LLORCH_ORCHESTRATOR_*.
 `llorch orchestrator start` starts this program in the background, `llorch up` with a pool.
+
+commands:
+  orchestratord backup PATH [--force]   copy the database, while the daemon runs or not
+  orchestratord restore PATH            make a backup the database; stop the daemon first
+  orchestratord reset-admin             revoke all admin keys and write a new admin.key
 """
 
 
@@ -25,7 +31,9 @@ def main() -> NoReturn:
 
 
 def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run the daemon; an expected failure is one line on stderr and its exit code."""
+    """Run the daemon or a command; an expected failure is one line on stderr and its exit code."""
+    if argv and argv[0] in COMMANDS:
+        return run_command(argv, env)
     version = metadata.version("llorch-orchestratord")
     parser = daemon_parser(
         "orchestratord",
@@ -39,6 +47,7 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
     from orchestrator_core.config.layout import ORCHESTRATORD
     from orchestrator_core.daemon.program import Program, run_program
+    from orchestrator_core.daemon.tls import open_tls
     from orchestratord.app.daemon import serve
     from orchestratord.settings import ENV_PREFIX, OrchestratorSettings
 
@@ -50,5 +59,6 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
         config_name="orchestrator",
         lock=lambda layout: layout.orchestrator_lock,
         serve=serve,
+        tls=lambda settings: open_tls(settings.tls_cert, settings.tls_key),
     )
     return run_program(program, config=flags.config, flags=given_flags(flags), env=dict(env))

@@ -11,6 +11,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from orchestrator_core.contracts.control import Health, PoolList
+from orchestrator_core.contracts.keys import KeyCreated, KeyList, KeyOrder, KeyView, UsageList
 from orchestrator_core.contracts.openai import ChatRequest, ModelCard, ModelCards
 from orchestrator_core.contracts.pool import (
     Heartbeat,
@@ -99,6 +100,13 @@ ROUTES: Final = (
            request=PoolRegister, response=PoolRegistered, body_cap_bytes=_V2_BODY),
     _plain("POST", "/v2/pools/{id}/heartbeat", Scope.POOL, "pools.heartbeat", "Report",
            request=Heartbeat, response=HeartbeatReply, body_cap_bytes=_V2_BODY),
+    _plain("POST", "/v2/keys", Scope.ADMIN, "keys.create", "Make a key and show it once",
+           request=KeyOrder, response=KeyCreated, status=201),
+    _plain("GET", "/v2/keys", Scope.ADMIN, "keys.list", "List keys", response=KeyList),
+    _plain("DELETE", "/v2/keys/{id}", Scope.ADMIN, "keys.revoke", "Revoke a key",
+           response=KeyView),
+    _plain("GET", "/v2/usage", Scope.USER, "usage.list", "Sum up usage per key and model",
+           response=UsageList),
     _plain("GET", "/livez", Scope.OPEN, "health.live", "The event loop turns", response=Health),
     _plain("GET", "/readyz", Scope.OPEN, "health.ready", "New work is taken", response=Health),
     _plain("GET", "/metrics", Scope.METRICS, "health.metrics", "Prometheus text"),

@@ -1,10 +1,12 @@
 """What an operator may set for orchestratord; read once in main and passed down, never changed."""
 
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field
 
 from orchestrator_core.daemon.settings import DaemonSettings
+from orchestrator_core.units import MIB
 
 __all__ = ["ENV_PREFIX", "OrchestratorSettings"]
 
@@ -42,6 +44,51 @@ class OrchestratorSettings(DaemonSettings):
         4096, ge=1, description="Length limit of an answer that names none"
     )
     queue_limit: int = Field(10_000, ge=1, description="Jobs that may wait or run at one time")
+    queue_bytes_limit: int = Field(
+        256 * MIB, ge=1, description="Bytes of all requests that may wait or run at one time"
+    )
+    key_queue_limit: int = Field(
+        5_000, ge=1, description="Jobs of one key that may wait or run at one time"
+    )
+    model_queue_limit: int = Field(
+        8_000, ge=1, description="Jobs for one model that may wait or run at one time"
+    )
+    load_waiters_limit: int = Field(
+        2_000, ge=1, description="Jobs that may wait for a model while no worker serves it"
+    )
+    queue_timeout_s: float = Field(
+        86_400.0, gt=0, description="A job that no worker took for this long expires"
+    )
+    load_timeout_s: float = Field(
+        900.0, gt=0, description="A worker that loads for this long is taken as failed"
+    )
+    attempt_timeout_s: float = Field(
+        3_600.0, gt=0, description="An attempt that runs for this long is broken off"
+    )
+    total_timeout_s: float = Field(
+        7 * 86_400.0, gt=0, description="A job that has not ended after this long expires"
+    )
+    history_h: float = Field(
+        168.0, gt=0, description="How long ended jobs are listed, without their text"
+    )
+    retain_prompts: bool = Field(
+        default=False, description="Keep the prompts of completed jobs as long as their answers"
+    )
+    ballast_bytes: int = Field(
+        64 * MIB, ge=0, description="Space held in reserve for the moment when the disk is full"
+    )
+    disk_reserve_bytes: int = Field(
+        512 * MIB, ge=0, description="With less free space than this no new job is taken"
+    )
+    wrong_keys_per_minute: int = Field(
+        20, ge=1, description="Wrong keys that one address may show before it has to wait"
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate chain (PEM), its own one first: with it the API speaks HTTPS only; "
+        "a file that is replaced counts from the next start on",
+    )
+    tls_key: Path | None = Field(default=None, description="Private key of tls_cert (PEM)")
     shutdown_grace_s: float = Field(
         10.0, ge=0, description="How long open answers may go on after a stop was asked for"
     )

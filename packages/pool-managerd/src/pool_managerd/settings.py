@@ -47,6 +47,11 @@ class PoolSettings(DaemonSettings):
     orchestrator_key_file: Path | None = Field(
         None, description="File with the key for registering; state/local-pool.key when unset"
     )
+    orchestrator_ca: Path | None = Field(
+        None,
+        description="Certificates (PEM) that vouch for an https orchestrator; a local one is known "
+        "by its run file, and without this the public authorities count",
+    )
     worker_program: Path | None = Field(
         None, description="The worker to start; llorch-worker beside this program when unset"
     )

@@ -1,6 +1,7 @@
 """Daemons are started, found and stopped by identity; every wait is bounded and explained."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,6 +142,10 @@ def test_daemon_that_never_listens_is_not_waited_for_for_ever(daemons: Daemons) 
     with pytest.raises(HostError, match="not listening yet") as caught:
         with_manner(daemons, "silent").start(ORCHESTRATORD, timeout_s=0.5)
     assert caught.value.code is Code.TIMEOUT
+    # It may still come up, so it is left alone; here it never does.
+    found = re.search(r"pid (\d+)", caught.value.refusal.message)
+    assert found is not None
+    os.kill(int(found[1]), signal.SIGKILL)
 
 
 def test_loser_of_a_race_waits_for_the_winner(daemons: Daemons) -> None:

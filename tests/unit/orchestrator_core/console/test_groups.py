@@ -1,6 +1,7 @@
 """Groups import late; every ending of a command becomes one line and its exit code."""
 
 import errno
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator_core.console.exits import CrashPolicy
+from orchestrator_core.console.exits import CrashPolicy, complain, ended_by
 from orchestrator_core.console.lazy_group import Lazy, LazyGroup, ProgramGroup
-from orchestrator_core.console.options import output_options
+from orchestrator_core.console.options import Seconds, Url, output_options
 from orchestrator_core.console.render import Output
 from orchestrator_core.errors import Code, HostError, Refusal, error_for
 
@@ -169,3 +170,41 @@ def test_defect_is_shown_when_asked_for_and_when_it_cannot_be_logged(tmp_path: P
     del sys.modules[MODULE]
     assert "LLORCH_DEBUG=1" in result.stderr
     assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        (Code.RATE, "too many", "too many; try again in 7 s"),
+        (Code.RATE, "too many: try again in 7 s", "too many: try again in 7 s"),
+        (Code.LOADING, "it loads", "it loads; try again in 7 s"),
+        (Code.SCOPE, "not you", "not you"),
+    ],
+)
+def test_when_to_try_again_is_told_once(
+    capsys: pytest.CaptureFixture[str], code: Code, message: str, told: str
+) -> None:
+    complain(error_for(Refusal(code, message, retry_after_s=7)))
+    assert capsys.readouterr().err == f"error: {told} ({code})\n"
+
+
+def test_bytes_that_are_no_text_are_wrong_usage_wherever_they_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argument = os.fsdecode(b"\xff")
+    code = ended_by(lambda: argument.encode("utf-8"), lambda: CrashPolicy(tmp_path / "log", False))
+    assert code == 2
+    assert capsys.readouterr().err == "error: an argument is not UTF-8 text (INVALID_REQUEST)\n"
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("word", ["nothing", "ftp://h", "http://", "http://a b", "http://a\udcffb"])
+def test_an_address_that_nobody_can_call_is_wrong_usage(word: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a URL like"):
+        Url().convert(word, None, None)
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "1e300"])
+def test_a_time_that_no_alarm_takes_is_wrong_usage(word: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a length of time"):
+        Seconds(min=0).convert(word, None, None)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -93,3 +94,54 @@ def test_quiet_does_not_hide_warnings(capsys: pytest.CaptureFixture[str]) -> Non
 )
 def test_cell_is_one_harmless_line(value: object, text: str) -> None:
     assert cell(value) == text
+
+
+PAGES = [[{"id": str(at), "size": at} for at in range(start, start + 3)] for start in (8, 11)]
+
+
+def test_pages_of_json_are_one_array(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Output(Format.JSON).pages(PAGES, COLUMNS) == 6
+    whole = capsys.readouterr().out
+    assert whole == json.dumps([row for page in PAGES for row in page], indent=2) + "\n"
+    assert Output(Format.JSON).pages([[]], COLUMNS, empty="none") == 0
+    assert capsys.readouterr() == ("[]\n", "")
+
+
+def test_pages_of_yaml_are_one_list(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(Format.YAML).pages(PAGES, COLUMNS)
+    assert yaml.safe_load(capsys.readouterr().out) == [row for page in PAGES for row in page]
+    Output(Format.YAML).pages([], COLUMNS)
+    assert yaml.safe_load(capsys.readouterr().out) == []
+
+
+def test_pages_of_a_table_keep_their_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().pages([[{"id": "long-one", "size": 1}], [{"id": "b", "size": 22222}]], COLUMNS)
+    assert capsys.readouterr().out == (
+        "ID        SIZE  NOTE\nlong-one     1  -\nb         22222  -\n"
+    )
+    Output().pages(iter([]), COLUMNS, empty="nothing")
+    assert capsys.readouterr() == ("", "nothing\n")
+
+
+def test_a_page_is_shown_before_the_next_one_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[str] = []
+
+    def pages() -> Iterator[list[dict[str, object]]]:
+        yield [{"id": "a"}]
+        seen.append(capsys.readouterr().out)
+        yield [{"id": "b"}]
+
+    Output().pages(pages(), COLUMNS)
+    assert "a" in seen[0]
+    assert capsys.readouterr().out.startswith("b")
+
+
+def test_things_without_end_are_shown_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for shape in (Format.JSON, Format.YAML):
+        Output(shape).item({"id": 1, "t": "a\nü"})
+        Output(shape).item({"id": 2})
+    assert capsys.readouterr().out == (
+        '{"id":1,"t":"a\\nü"}\n{"id":2}\n' + "---\nid: 1\nt: 'a\n\n  ü'\n---\nid: 2\n"
+    )

@@ -1,8 +1,16 @@
 """Second chances and their end."""
 
+import pytest
+
 from orchestrator_core.errors import Code
 from orchestrator_core.ids import WorkerId
-from orchestrator_core.jobs.retry import RetryDecision, counts_as_failure, decide_retry
+from orchestrator_core.jobs.retry import (
+    RetryDecision,
+    counts_as_failure,
+    decide_retry,
+    retry_delay_s,
+)
+from orchestrator_core.testing.facts import job_id
 
 A, B = WorkerId("wrk_a"), WorkerId("wrk_b")
 
@@ -54,3 +62,25 @@ def test_our_restart_is_never_held_against_a_job():
     assert decide(Code.ORCHESTRATOR_RESTART, retriable=False, failures=9).retry
     assert not counts_as_failure(Code.ORCHESTRATOR_RESTART)
     assert counts_as_failure(Code.TIMEOUT)
+
+
+def pause_s(failures: int, *, number: int = 1, attempt: int = 1) -> float:
+    return retry_delay_s(
+        job_id(number), attempt, failures=failures, backoff_s=0.5, backoff_max_s=30.0
+    )
+
+
+def test_first_retry_does_not_pause():
+    assert pause_s(1) == 0.0
+
+
+@pytest.mark.parametrize(("failures", "about_s"), [(2, 0.5), (3, 1.0), (4, 2.0), (9, 30.0)])
+def test_pause_doubles_up_to_its_bound(failures: int, about_s: float):
+    pauses = [pause_s(failures, number=number) for number in range(200)]
+    assert all(0.75 * about_s <= pause <= 1.25 * about_s for pause in pauses)
+    assert max(pauses) - min(pauses) > 0.3 * about_s
+
+
+def test_pause_is_the_same_whenever_it_is_asked():
+    assert pause_s(3, number=5, attempt=3) == pause_s(3, number=5, attempt=3)
+    assert pause_s(3, number=5, attempt=3) != pause_s(3, number=5, attempt=4)

@@ -2,15 +2,17 @@
 
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.scheduler.commands import Finish
-from orchestrator_core.scheduler.state import MachineLimits
+from orchestrator_core.scheduler.limits import MachineLimits
 from orchestrator_core.testing.facts import job_id
 from support.machine_script import MachineScript, dispatched, ready
 
 
-def test_quiet_machine_has_no_alarm():
+def test_machine_without_jobs_and_pools_has_no_alarm():
     script = MachineScript()
     assert script.machine.next_alarm_at is None
     script.arrive(1)
+    assert script.machine.next_alarm_at is not None
+    script.cancel(1)
     assert script.machine.next_alarm_at is None
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from orchestrator_core.contracts.tasks import JobStatus
+from orchestrator_core.contracts.tasks import JobStatus, Priority
 from orchestrator_core.errors import Code
-from orchestrator_core.scheduler.commands import CancelAttempt, Finish, StartWorker
+from orchestrator_core.scheduler.commands import Finish, StartWorker
 from orchestrator_core.testing.facts import job_id
 from orchestrator_core.testing.reports import worker_spec
-from support.machine_script import MachineScript, dispatched, ready, requeued, started
+from support.machine_script import MachineScript, closes, dispatched, ready, requeued, started
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_pinned_job_waits_for_its_pool_and_holds_up_nobody(script: MachineScript
     assert script.arrive(1, pin="barn") == []
     assert script.arrive(2) == dispatched(2, "wrk_a")
     script.arrive(3)
-    assert script.machine.position(job_id(3)) == 2
+    assert script.machine.position(job_id(3)) == 1
     assert started(script.register("barn")).pool_id == "barn"
 
 
@@ -159,10 +159,10 @@ def test_cancel_of_a_running_job_closes_it_and_serves_the_next(script: MachineSc
     script.arrive(2)
     script.accept(1)
     assert script.cancel(1) == [
-        CancelAttempt(job_id=job_id(1), attempt=1),
+        closes(1, "wrk_a"),
         cancelled(1, attempt=1),
-        *dispatched(2, "wrk_a"),
     ]
+    assert script.seen_idle(1, "wrk_a") == dispatched(2, "wrk_a")
 
 
 def test_cancel_of_an_unknown_or_ended_job_does_nothing(script: MachineScript):
@@ -173,9 +173,13 @@ def test_cancel_of_an_unknown_or_ended_job_does_nothing(script: MachineScript):
 
 
 def test_restored_job_keeps_its_place(script: MachineScript):
-    for number in (3, 1, 2):
+    for number in (1, 2, 3):
         script.restore(number)
     assert [script.machine.position(job_id(number)) for number in (1, 2, 3)] == [1, 2, 3]
+    assert script.register("home", ready("wrk_a", slots=2)) == [
+        *dispatched(1, "wrk_a"),
+        *dispatched(2, "wrk_a"),
+    ]
 
 
 def test_attempt_that_lived_is_over_after_a_restart(script: MachineScript):
@@ -209,3 +213,23 @@ def test_deadline_may_pass_while_the_orchestrator_is_down(script: MachineScript)
     answer = script.restore(1, attempt=1, was_alive=True, deadline_at=script.at - 1)
     assert answer == [expired(1, attempt=1)]
     assert script.machine.next_alarm_at is None
+
+
+def places(script: MachineScript, *numbers: int) -> list[int | None]:
+    return [script.machine.position(job_id(number)) for number in numbers]
+
+
+def test_places_of_batch_jobs_are_behind_everybody_else(script: MachineScript):
+    script.arrive(1, priority=Priority.BATCH)
+    script.arrive(2)
+    script.arrive(3)
+    assert places(script, 1, 2, 3) == [3, 1, 2]
+
+
+def test_places_tell_of_aged_batch_jobs_that_take_every_other_turn(script: MachineScript):
+    script.arrive(1, priority=Priority.BATCH)
+    script.arrive(2, priority=Priority.BATCH)
+    script.at += 400
+    script.arrive(3)
+    script.arrive(4)
+    assert places(script, 1, 3, 2, 4) == [1, 2, 3, 4]

@@ -74,7 +74,7 @@ def test_slot_kept_for_an_older_job(script: MachineScript):
     script.arrive(2, slots=2)
     script.arrive(3)
     assert why(script, 2)[1:] == ["worker wrk_a has 1 of 2 slots free"]
-    assert why(script, 3)[1:] == ["worker wrk_a serves older jobs first"]
+    assert why(script, 3)[1:] == ["worker wrk_a serves others first"]
 
 
 def test_failed_starts(script: MachineScript):
@@ -100,7 +100,6 @@ def test_pin(script: MachineScript):
     script.arrive(1, pin="barn")
     assert why(script)[1:] == [
         "is pinned to pool barn",
-        "pool home is not the pool barn that the job is pinned to",
         "pool barn has never registered",
     ]
 
@@ -160,3 +159,21 @@ def test_a_failed_worker_of_a_person_says_what_is_wrong_with_it(script: MachineS
         "worker-cpu-0 is failed: nobody listens there",
         "pool home has no device for backend cpu",
     ]
+
+
+def test_pause_is_not_put_on_a_worker_that_is_free(script: MachineScript):
+    script.register("home", ready("wrk_a"))
+    script.arrive(1)
+    script.break_off(1, reason=Code.TIMEOUT)
+    script.break_off(1, 2, reason=Code.TIMEOUT)
+    pause, *story = why(script)
+    assert pause.startswith("pauses for")
+    assert story[0].startswith("attempt 1 goes to worker wrk_a")
+
+
+def test_pin_to_an_unknown_pool_is_told_whatever_fails_elsewhere(script: MachineScript):
+    script.register("home")
+    order = started(script.arrive(2))
+    script.arrive(1, pin="barn")
+    script.refuse(order, Code.DISK_LOW)
+    assert why(script)[-1] == "pool barn has never registered"

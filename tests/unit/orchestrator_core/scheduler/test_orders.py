@@ -6,7 +6,7 @@ from orchestrator_core.contracts.pool import Owner, WorkerStatus
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Code
 from orchestrator_core.scheduler.commands import Finish, StartWorker, StopWorker
-from orchestrator_core.scheduler.state import MachineLimits
+from orchestrator_core.scheduler.limits import MachineLimits
 from orchestrator_core.testing.facts import job_id
 from orchestrator_core.testing.reports import worker_report, worker_spec
 from support.machine_script import MachineScript, dispatched, ready, started
@@ -74,20 +74,6 @@ def test_third_failure_in_a_row_fails_the_waiting_jobs(script: MachineScript):
         failed(1, Code.BACKEND_UNAVAILABLE),
         failed(2, Code.BACKEND_UNAVAILABLE),
     ]
-
-
-def test_job_after_three_failures_waits_and_gets_one_try(script: MachineScript):
-    limits = MachineLimits()
-    order = started(script.arrive(1))
-    for _ in range(2):
-        fail(script, order)
-        order = started(script.tick())
-    fail(script, order)
-    script.at += 0.5
-    assert script.arrive(2) == []
-    assert script.machine.next_alarm_at == script.at - 0.5 + limits.start_backoff_s[-1]
-    order = started(script.tick())
-    assert fail(script, order) == [failed(2)]
 
 
 def test_incompatible_model_fails_the_jobs_at_once(script: MachineScript):
@@ -189,7 +175,7 @@ def test_order_without_a_report_is_given_up_after_a_minute(script: MachineScript
 
 def test_order_lost_with_its_pool_is_a_failed_start(script: MachineScript):
     script.arrive(1)
-    script.at = 140.0
+    script.tick(140.0)
     script.register("barn")
     assert script.tick(145.0) == []
     assert script.machine.next_alarm_at == 146.0
@@ -262,9 +248,8 @@ def test_many_condemned_jobs_fail_in_bounded_batches():
         script.arrive(number)
     assert len(fail(script, order, "MODEL_INCOMPATIBLE")) == 2
     assert script.machine.next_alarm_at == script.at
-    assert script.arrive(6, queued_at=script.at + 1) == []
     assert [len(script.tick()) for _ in range(2)] == [2, 1]
-    assert script.machine.job_status(job_id(6)) is JobStatus.QUEUED
+    assert script.machine.waiting == 0
 
 
 def test_second_worker_for_a_pinned_job_waits_for_the_first_to_come_up(script: MachineScript):

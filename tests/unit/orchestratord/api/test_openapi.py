@@ -43,3 +43,22 @@ def test_every_reference_leads_somewhere() -> None:
 
     names = {text.removeprefix("#/components/schemas/") for text in references(document)}
     assert names <= set(schemas)
+
+
+def test_what_a_caller_may_send_besides_a_body_is_named() -> None:
+    paths: dict[str, Any] = openapi_document(ROUTES, "0.1.0")["paths"]  # type: ignore[assignment]
+
+    def sent(path: str, method: str) -> set[tuple[str, str, bool]]:
+        found = paths[path][method]["parameters"]
+        return {(it["name"], it["in"], it["required"]) for it in found}
+
+    assert sent("/v2/tasks", "post") == {
+        ("Idempotency-Key", "header", False),
+        ("X-Llorch-Priority", "header", False),
+    }
+    assert sent("/v2/tasks/{id}/events", "get") == {
+        ("id", "path", True),
+        ("Last-Event-ID", "header", False),
+        ("after", "query", False),
+    }
+    assert sent("/livez", "get") == set()

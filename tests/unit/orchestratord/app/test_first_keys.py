@@ -9,7 +9,7 @@ from orchestrator_core.config.layout import Layout
 from orchestrator_core.idgen import IdSource
 from orchestrator_core.testing.clocks import FakeClock
 from orchestratord.app.first_keys import open_keyring
-from orchestratord.runtime.keyring import KeyRing, key_hash
+from orchestratord.runtime.keys.keyring import KeyRing, key_hash
 from orchestratord.store.memory import MemoryStore
 from orchestratord.store.memory_tables import MemoryTables
 from orchestratord.store.rows import KeyRow

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_core.ids import PoolId
+from orchestrator_core.ids import PoolId, WorkerId
 from orchestrator_core.scheduler.commands import CancelAttempt, Command
 from orchestrator_core.scheduler.events import (
     AttemptProgress,
@@ -73,7 +73,9 @@ def cancel(number: int) -> CancelRequested:
 
 
 def order(number: int) -> CancelAttempt:
-    return CancelAttempt(job_id=job_id(number), attempt=1)
+    return CancelAttempt(
+        job_id=job_id(number), attempt=1, pool_id=PoolId("home"), worker_id=WorkerId("wrk_1")
+    )
 
 
 def beat(number: int, at: float = 0.0, pool: str = "home") -> PoolBeat:
@@ -233,6 +235,24 @@ async def test_an_alarm_that_rings_is_told_as_a_tick(bench: Bench, timers: Timer
     assert bench.machine.handled[-1] == Tick(at=105.0)
     # What is still due rings again.
     assert [delay for delay, _ in timers.live] == [0.0]
+
+
+async def test_a_far_alarm_is_looked_at_in_between_because_timers_do_not_count_sleep(
+    bench: Bench, timers: Timers
+) -> None:
+    bench.machine.alarms.append(100_000.0)
+    bench.loop.post(cancel(1))
+    ((delay, look),) = timers.live
+    assert delay == 10.0
+    handled = len(bench.machine.handled)
+    timers.armed.clear()
+    look()
+    assert len(bench.machine.handled) == handled
+    # The machine slept for a day: the timer has counted ten seconds, the clock of the facts all.
+    ((_, look),) = timers.live
+    bench.clock.advance(100_000)
+    look()
+    assert bench.machine.handled[-1] == Tick(at=100_100.0)
 
 
 async def test_a_broken_or_closed_loop_rings_no_more(bench: Bench, timers: Timers) -> None:

@@ -41,6 +41,11 @@ def test_every_statement_is_valid_for_the_schema(connection: sqlite3.Connection)
         ("list_active_jobs", "jobs_active"),
         ("purge", "jobs_ended"),
         ("counts", "COVERING INDEX jobs_ended"),
+        ("job_of", "jobs_idempotency (key_id=? AND idempotency_key=?)"),
+        ("jobs_to_strip", "jobs_unstripped"),
+        ("purge_usage", "usage USING PRIMARY KEY"),
+        ("usage_totals", "COVERING INDEX usage_totals"),
+        ("usage_totals_of", "COVERING INDEX usage_totals (key_id=?)"),
         ("list_jobs", "jobs USING PRIMARY KEY"),
         ("events_after", "events USING PRIMARY KEY"),
     ],
@@ -51,3 +56,11 @@ def test_no_statement_scans_more_than_it_must(
     sql = load_queries()[name]
     plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", nothing(sql)).fetchall()
     assert index in "\n".join(row[3] for row in plan)
+
+
+def test_a_restart_sorts_nothing_for_which_the_full_disk_has_no_room(
+    connection: sqlite3.Connection,
+) -> None:
+    sql = load_queries()["restore"]
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", nothing(sql)).fetchall()
+    assert "TEMP B-TREE" not in "\n".join(row[3] for row in plan)

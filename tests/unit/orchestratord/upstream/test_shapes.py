@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_core.stream.frames import FrameSplitter, payload
-from orchestratord.runtime.live import Piece
+from orchestratord.runtime.jobs.live import Piece
 from orchestratord.serving.dialects.chat_fold import ChatFold, Frame
 from orchestratord.serving.dialects.chat_stream import ChatRewrite
 from orchestratord.upstream.chunks import Chunk, read_chunk

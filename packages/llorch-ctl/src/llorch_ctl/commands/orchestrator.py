@@ -1,9 +1,10 @@
-"""llorch orchestrator: the life of orchestratord on this machine."""
+"""llorch orchestrator: the life of orchestratord on this machine, and of its data."""
 
 from pathlib import Path
 
 import click
 
+from llorch_ctl.commands.backups import backup, restore
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.lazy_group import LazyGroup
 from orchestrator_core.console.options import Seconds, output_options
@@ -99,7 +100,7 @@ def logs(settings: CliSettings, *, lines: int, follow: bool) -> int:
 
 orchestrator = LazyGroup(
     "orchestrator",
-    commands=[start, stop, status, logs],
-    help="Start, stop and watch orchestratord on this machine.\n\n"
+    commands=[start, stop, status, logs, backup, restore],
+    help="Start, stop, watch and back up orchestratord on this machine.\n\n"
     "`llorch up` starts it together with the pool of this machine.",
 )

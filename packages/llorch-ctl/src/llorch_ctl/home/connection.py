@@ -3,7 +3,7 @@
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.clients.orchestrator import OrchestratorClient
 from orchestrator_core.console.daemons import Daemons
-from orchestrator_core.console.endpoints import find_url, key_for
+from orchestrator_core.console.endpoints import find_url, key_for, trust_for
 from orchestrator_core.console.programs import ORCHESTRATORD
 from orchestrator_core.platforms import select
 
@@ -13,8 +13,9 @@ __all__ = ["connect", "local_daemons"]
 def connect(settings: CliSettings, url: str | None) -> OrchestratorClient:
     """Find the orchestrator; no call is made yet."""
     found = find_url(ORCHESTRATORD, flag=url, env=settings.env, layout=settings.layout)
-    key = key_for(found, env=settings.env, key_file=settings.layout.admin_key)
-    return OrchestratorClient(found, key)
+    trust = trust_for(found, ORCHESTRATORD, env=settings.env, layout=settings.layout)
+    key = key_for(found, env=settings.env, key_file=settings.layout.admin_key, trust=trust)
+    return OrchestratorClient(found, key, trust=trust)
 
 
 def local_daemons(settings: CliSettings) -> Daemons:

@@ -12,6 +12,7 @@ from llorch_ctl.home.workers import end_workers
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.clients.orchestrator import OrchestratorClient
 from orchestrator_core.clients.pool import PoolClient
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.console.daemons import Daemons, Stopped
 from orchestrator_core.console.endings import Ending
 from orchestrator_core.console.endpoints import key_for
@@ -60,8 +61,12 @@ def bring_up(settings: CliSettings, daemons: Daemons, say: Callable[[str], None]
     pool = daemons.start(POOL_MANAGERD, env=variables)
     if pool.fresh:
         say(f"pool-managerd is running at {pool.run.url}")
-    key = key_for(url, env={}, key_file=settings.layout.admin_key)
-    with OrchestratorClient(url, key) as client, _pool_client(settings, pool.run) as local:
+    trust = Trust.in_run_file(orchestrator.run)
+    key = key_for(url, env={}, key_file=settings.layout.admin_key, trust=trust)
+    with (
+        OrchestratorClient(url, key, trust=trust) as client,
+        _pool_client(settings, pool.run) as local,
+    ):
         pool_id = local.status().pool_id
         _wait_until_online(client, pool_id, daemons)
     return HomeView(url, key, pool_id, fresh=orchestrator.fresh or pool.fresh)

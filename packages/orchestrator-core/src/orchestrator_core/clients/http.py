@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel
 
 from orchestrator_core.clients.replies import Peer, read_reply, unreachable
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.errors import Code, Refusal, RequestError
 
 __all__ = ["AsyncHttpCaller", "HttpCaller", "Query"]
@@ -57,6 +58,7 @@ class HttpCaller:
         key: str | None,
         *,
         timeout_s: float = 30.0,
+        trust: Trust | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.peer = peer
@@ -65,6 +67,7 @@ class HttpCaller:
                 base_url=peer.url,
                 headers=_headers(key),
                 timeout=_timeout(timeout_s),
+                verify=True if trust is None else trust.context(),
                 trust_env=False,
                 transport=transport,
             )
@@ -142,18 +145,26 @@ class AsyncHttpCaller:
         key: str | None,
         *,
         timeout_s: float = 10.0,
+        trust: Trust | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.peer = peer
-        try:
-            self._client = httpx.AsyncClient(
+        self._trust = trust
+
+        def open_client() -> httpx.AsyncClient:
+            return httpx.AsyncClient(
                 base_url=peer.url,
                 headers=_headers(key),
                 timeout=_timeout(timeout_s),
                 limits=_LIMITS,
+                verify=True if trust is None else trust.context(),
                 trust_env=False,
                 transport=transport,
             )
+
+        self._open_client = open_client
+        try:
+            self._client = open_client()
         except httpx.InvalidURL as error:
             raise unreachable(peer, error) from error
 
@@ -176,8 +187,15 @@ class AsyncHttpCaller:
                 timeout=_timeout(timeout_s) if timeout_s else httpx.USE_CLIENT_DEFAULT,
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            await self._trust_anew(error)
             raise unreachable(self.peer, error) from error
         return read_reply(self.peer, response, reply)
+
+    async def _trust_anew(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
+        """A peer that came back with another certificate is known again by the next call."""
+        if self._trust is not None and isinstance(error, httpx.ConnectError):
+            old, self._client = self._client, self._open_client()
+            await old.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -1,15 +1,17 @@
 """Typed calls to orchestratord: OrchestratorClient for commands, AsyncOrchestratorClient for pools."""
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from orchestrator_core.clients.http import AsyncHttpCaller, HttpCaller
 from orchestrator_core.clients.replies import Peer, read_reply, refused
-from orchestrator_core.clients.resume import Resume, follow
+from orchestrator_core.clients.resume import Resume, follow, repeat_lost
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.contracts.control import Health, PoolList
+from orchestrator_core.contracts.keys import KeyCreated, KeyList, KeyOrder, KeyView, UsageList
 from orchestrator_core.contracts.pool import (
     Heartbeat,
     HeartbeatReply,
@@ -17,14 +19,18 @@ from orchestrator_core.contracts.pool import (
     PoolRegistered,
 )
 from orchestrator_core.contracts.tasks import JobView, TaskAccepted, TaskList, TaskSubmit
+from orchestrator_core.errors import Code, LlorchError
 from orchestrator_core.stream.sse import SseEvent
 
 __all__ = ["START_COMMAND", "AsyncOrchestratorClient", "OrchestratorClient"]
+
+T = TypeVar("T")
 
 START_COMMAND: Final = "llorch orchestrator start"
 
 _NAME: Final = "orchestratord"
 _READY_STATUSES: Final = (200, 503)
+_PAGE: Final = 500
 
 
 class OrchestratorClient(HttpCaller):
@@ -36,35 +42,79 @@ class OrchestratorClient(HttpCaller):
         key: str | None,
         *,
         timeout_s: float = 30.0,
+        trust: Trust | None = None,
         transport: httpx.BaseTransport | None = None,
+        resume: Resume | None = None,
     ) -> None:
         peer = Peer(_NAME, url, START_COMMAND)
-        super().__init__(peer, key, timeout_s=timeout_s, transport=transport)
+        super().__init__(peer, key, timeout_s=timeout_s, trust=trust, transport=transport)
+        self._resume = resume or Resume()
 
-    def submit(self, task: TaskSubmit, *, idempotency_key: str | None = None) -> TaskAccepted:
-        """Hand in a job; when this returns, it is on disk."""
+    def submit(
+        self,
+        task: TaskSubmit,
+        *,
+        idempotency_key: str | None = None,
+        on_cut: Callable[[str], None] | None = None,
+    ) -> TaskAccepted:
+        """Hand in a job; when this returns, it is on disk.
+
+        With an idempotency key the call is repeated when its answer is lost: it stays one job.
+        """
         headers = {"idempotency-key": idempotency_key} if idempotency_key else None
-        return self.call("POST", "/v2/tasks", TaskAccepted, body=task, headers=headers)
+
+        def call() -> TaskAccepted:
+            return self.call("POST", "/v2/tasks", TaskAccepted, body=task, headers=headers)
+
+        return self._repeat(call, on_cut) if idempotency_key else call()
 
     def jobs(
         self,
         *,
         status: str | None = None,
         model: str | None = None,
+        priority: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> TaskList:
         """Read one page of jobs, newest first."""
-        query = {"status": status, "model": model, "limit": limit, "cursor": cursor}
-        return self.call("GET", "/v2/tasks", TaskList, query=query)
+        query = {
+            "status": status,
+            "model": model,
+            "priority": priority,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return self._repeat(lambda: self.call("GET", "/v2/tasks", TaskList, query=query))
+
+    def job_pages(
+        self,
+        *,
+        status: str | None = None,
+        model: str | None = None,
+        priority: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[TaskList]:
+        """Read page after page of jobs, newest first, until `limit` jobs or all have been read."""
+        cursor: str | None = None
+        while limit is None or limit > 0:
+            size = _PAGE if limit is None else min(limit, _PAGE)
+            page = self.jobs(
+                status=status, model=model, priority=priority, limit=size, cursor=cursor
+            )
+            yield page
+            cursor = page.next
+            if cursor is None:
+                return
+            limit = None if limit is None else limit - len(page.items)
 
     def job(self, job_id: str) -> JobView:
         """Read everything about one job."""
-        return self.call("GET", _task_path(job_id), JobView)
+        return self._repeat(lambda: self.call("GET", _task_path(job_id), JobView))
 
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job; one that has ended stays as it is."""
-        return self.call("DELETE", _task_path(job_id), JobView)
+        return self._repeat(lambda: self.call("DELETE", _task_path(job_id), JobView))
 
     def events(
         self,
@@ -73,10 +123,39 @@ class OrchestratorClient(HttpCaller):
         *,
         resume: Resume | None = None,
         on_cut: Callable[[str], None] | None = None,
+        on_quiet: Callable[[], None] | None = None,
     ) -> Iterator[SseEvent]:
-        """Follow a job until its end or error, across cuts and restarts, without gap or repeat."""
-        path = f"{_task_path(job_id)}/events"
-        return follow(self, path, after=after, resume=resume or Resume(), on_cut=on_cut)
+        """Follow a job until its end or error, across cuts and restarts, without gap or repeat.
+
+        `on_quiet` is called now and then while the job waits and no event comes.
+        """
+        return follow(
+            self,
+            f"{_task_path(job_id)}/events",
+            after=after,
+            resume=resume or self._resume,
+            on_cut=on_cut,
+            is_over=lambda: self._has_ended(job_id),
+            on_quiet=on_quiet,
+        )
+
+    def create_key(self, order: KeyOrder) -> KeyCreated:
+        """Make a key; its text is in this answer and nowhere else."""
+        return self.call("POST", "/v2/keys", KeyCreated, body=order)
+
+    def keys(self) -> KeyList:
+        """Read all keys, revoked and expired ones too."""
+        return self._repeat(lambda: self.call("GET", "/v2/keys", KeyList))
+
+    def revoke_key(self, key_id: str) -> KeyView:
+        """Revoke a key; one that is revoked stays so."""
+        path = f"/v2/keys/{quote(key_id, safe='')}"
+        return self._repeat(lambda: self.call("DELETE", path, KeyView))
+
+    def usage(self, *, since: str | None = None, key_id: str | None = None) -> UsageList:
+        """Read what was used per key and model; since is a time or a length like 24h or 7d."""
+        query = {"since": since, "key": key_id}
+        return self._repeat(lambda: self.call("GET", "/v2/usage", UsageList, query=query))
 
     def pools(self) -> PoolList:
         """Read all pools with their devices and workers."""
@@ -94,6 +173,17 @@ class OrchestratorClient(HttpCaller):
         """Ask whether the process answers at all."""
         return self.call("GET", "/livez", Health)
 
+    def _repeat(self, call: Callable[[], T], on_cut: Callable[[str], None] | None = None) -> T:
+        return repeat_lost(call, resume=self._resume, on_cut=on_cut)
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self.call("GET", _task_path(job_id), JobView).ended_at is not None
+        except LlorchError as error:
+            if error.refusal.outcome.retry_later or error.code is Code.TIMEOUT:
+                return False
+            raise
+
 
 class AsyncOrchestratorClient(AsyncHttpCaller):
     """What a pool tells its orchestrator."""
@@ -104,10 +194,11 @@ class AsyncOrchestratorClient(AsyncHttpCaller):
         key: str | None,
         *,
         timeout_s: float = 10.0,
+        trust: Trust | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         peer = Peer(_NAME, url, START_COMMAND)
-        super().__init__(peer, key, timeout_s=timeout_s, transport=transport)
+        super().__init__(peer, key, timeout_s=timeout_s, trust=trust, transport=transport)
 
     async def register(self, register: PoolRegister) -> PoolRegistered:
         """Open a session; a newer one fences the older."""

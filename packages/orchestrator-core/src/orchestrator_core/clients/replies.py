@@ -1,5 +1,7 @@
 """Reads what a peer answered: a typed model, or an error of the tree with one clear line."""
 
+import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -59,6 +61,9 @@ def unreachable(peer: Peer, error: httpx.HTTPError | httpx.InvalidURL) -> Llorch
     """Say in one line why no answer came, and what to do about it."""
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return RequestError(Refusal(Code.INVALID_REQUEST, f'"{peer.url}" is not an http URL'))
+    tls = next((found for found in _causes(error) if isinstance(found, ssl.SSLError)), None)
+    if tls is not None:
+        return PeerError(Refusal(Code.UNREACHABLE, _tls_trouble(peer, tls)))
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         text = f"nothing answers at {peer.url}; start {peer.name} with: {peer.start_command}"
         return PeerError(Refusal(Code.UNREACHABLE, text))
@@ -66,6 +71,22 @@ def unreachable(peer: Peer, error: httpx.HTTPError | httpx.InvalidURL) -> Llorch
         return PeerError(Refusal(Code.TIMEOUT, f"{peer.name} at {peer.url} did not answer in time"))
     text = f"{peer.name} at {peer.url} closed the connection"
     return PeerError(Refusal(Code.UNREACHABLE, text))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _tls_trouble(peer: Peer, error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {peer.url} is not trusted: {error.verify_message}; "
+            "name the file of who vouches for it in LLORCH_CA_FILE"
+        )
+    return f"{peer.url} does not speak HTTPS; if it speaks plain HTTP, its URL is http://..."
 
 
 def _retry_after(response: httpx.Response) -> int | None:

@@ -74,7 +74,8 @@ class WorkerRecord:
     """A worker as the decisions see it.
 
     `usable` says that it may get work at all (wanted by us, or a person's own); `open` is the
-    scheduler's verdict that it may get work now, slots aside.
+    scheduler's verdict that it may get work now, slots aside. `came_at` is when it began to come;
+    one that takes too long is `overdue` and counts no longer as on its way.
     """
 
     worker_id: WorkerId
@@ -89,6 +90,8 @@ class WorkerRecord:
     generation: int = 1
     incarnation: int = 1
     report: WorkerReport | None = None
+    came_at: float = 0.0
+    overdue: bool = False
     was_ready: bool = False
     usable: bool = False
     stop_ordered: bool = False
@@ -107,15 +110,23 @@ class WorkerRecord:
 
 
 def observe(record: WorkerRecord, report: WorkerReport, at: float) -> bool:
-    """Fold a report into the record; False when it contradicts what is known and is ignored."""
+    """Fold a report into the record; False when it contradicts what is known and is ignored.
+
+    A new process, or none any more, computes nothing of what the old one did: what lingered there
+    is over.
+    """
     if report.incarnation < record.incarnation:
         return False
     newer = report.incarnation > record.incarnation
     if not newer and record.report is not None and report.status not in REACHABLE[record.status]:
         return False
+    if newer or (report.status in COMING and record.status not in COMING):
+        record.came_at, record.overdue = at, False
     if newer or report.status is not record.status:
         record.status, record.status_since = report.status, at
     record.incarnation, record.report = report.incarnation, report
+    if newer or report.status not in ALIVE:
+        record.slots.let_all_go()
     record.slots_total = max(1, report.slots_total)
     record.slots.peak = max(record.slots.peak, record.slots_total)
     serving = report.status in SERVING

@@ -15,6 +15,7 @@ from typing import Final
 
 from orchestrator_core.clients.http import HttpCaller
 from orchestrator_core.clients.replies import Peer
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.console.endings import Ending, Pace, end_processes
 from orchestrator_core.console.logs import last_lines
@@ -162,7 +163,8 @@ class Daemons:
 
     def _wait_for_answer(self, program: DaemonProgram, run: RunFile, deadline_s: float) -> RunFile:
         peer = Peer(program.name, run.url, program.start_command)
-        with HttpCaller(peer, None, timeout_s=_ANSWER_TIMEOUT_S) as caller:
+        trust = Trust.in_run_file(run)
+        with HttpCaller(peer, None, timeout_s=_ANSWER_TIMEOUT_S, trust=trust) as caller:
             while True:
                 try:
                     answer = caller.call("GET", program.health_path, _Instance)

@@ -31,7 +31,7 @@ class CrashPolicy:
 def complain(error: LlorchError) -> int:
     """Print the one line of an expected failure and tell its exit code."""
     refusal = error.refusal
-    click.echo(f"error: {refusal.message} ({refusal.code})", err=True)
+    click.echo(f"error: {refusal.message}{_later(refusal)} ({refusal.code})", err=True)
     lines = refusal.details.get("log_lines")
     if isinstance(lines, list):
         for line in cast("list[object]", lines):
@@ -40,6 +40,13 @@ def complain(error: LlorchError) -> int:
         # 78 tells a service manager not to restart a daemon; a person's command has just failed.
         return Exit.FAILURE
     return refusal.outcome.exit_code
+
+
+def _later(refusal: Refusal) -> str:
+    # Some messages name the time themselves.
+    known = refusal.outcome.retry_later and "try again in" not in refusal.message
+    seconds = refusal.retry_after_s
+    return f"; try again in {seconds} s" if known and seconds is not None else ""
 
 
 def ended_by(run: Callable[[], object], policy: Callable[[], CrashPolicy]) -> int:
@@ -52,6 +59,11 @@ def ended_by(run: Callable[[], object], policy: Callable[[], CrashPolicy]) -> in
         return Exit.INTERRUPTED
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
+    except UnicodeEncodeError as error:
+        if error.encoding != "utf-8":
+            return _crashed(error, policy())
+        # Bytes of the command line that are no text stay hidden in it until somebody sends them.
+        return _misused("an argument is not UTF-8 text")
     except OSError as error:
         if error.errno not in _FULL or error.filename is not None:
             return _crashed(error, policy())
@@ -61,6 +73,11 @@ def ended_by(run: Callable[[], object], policy: Callable[[], CrashPolicy]) -> in
     except Exception as error:  # noqa: BLE001 - the outermost edge: a defect ends in one line.
         return _crashed(error, policy())
     return result if isinstance(result, int) else Exit.OK
+
+
+def _misused(reason: str) -> int:
+    click.echo(f"error: {reason} ({Code.INVALID_REQUEST})", err=True)
+    return Exit.USAGE
 
 
 def _crashed(error: Exception, policy: CrashPolicy) -> int:

@@ -3,15 +3,19 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import click
 
+from orchestrator_core.console.addresses import is_url
 from orchestrator_core.console.render import Format, Output
 
-__all__ = ["Seconds", "orchestrator_url", "output_options", "pool_url"]
+__all__ = ["Seconds", "Url", "orchestrator_url", "output_options", "pool_url"]
 
 R = TypeVar("R")
+
+# Some thirty years: no alarm of the system takes everything that a float can say.
+_LONGEST_S: Final = 1e9
 
 
 class Seconds(click.FloatRange):
@@ -23,9 +27,24 @@ class Seconds(click.FloatRange):
         """Read a finite number within the range."""
         # Click says that it converts numbers, and is given text.
         seconds = super().convert(cast("float", value), param, ctx)
-        if not math.isfinite(seconds):
+        if not math.isfinite(seconds) or seconds > _LONGEST_S:
             self.fail(f"{value} is not a length of time.", param, ctx)
         return seconds
+
+
+class Url(click.ParamType[str]):
+    """The address of a daemon."""
+
+    name = "url"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Take what a client can call."""
+        text = str(value)
+        if not is_url(text):
+            self.fail(f"{text!r} is not a URL like http://127.0.0.1:8080", param, ctx)
+        return text
 
 
 def output_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -53,6 +72,7 @@ def orchestrator_url(function: Callable[..., R]) -> Callable[..., R]:
     """Add --url of orchestratord."""
     return click.option(
         "--url",
+        type=Url(),
         metavar="URL",
         help="Address of orchestratord; else LLORCH_ORCHESTRATOR_URL, else the running one.",
     )(function)
@@ -62,6 +82,7 @@ def pool_url(function: Callable[..., R]) -> Callable[..., R]:
     """Add --url of pool-managerd."""
     return click.option(
         "--url",
+        type=Url(),
         metavar="URL",
         help="Address of pool-managerd; else LLORCH_POOL_URL, else the running one.",
     )(function)

@@ -5,7 +5,7 @@ A terminal gets a rich table; a pipe, NO_COLOR and --no-color get plain aligned 
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, cast
@@ -74,6 +74,29 @@ class Output:
         elif empty:
             self.say(empty)
 
+    def pages(
+        self, pages: Iterable[Sequence[Row]], columns: Sequence[Column], *, empty: str = ""
+    ) -> int:
+        """Show a long list as its pages come and tell how long it was; JSON is still one array."""
+        count, widths = 0, [len(column.title) for column in columns]
+        for page in pages:
+            if page:
+                self._page(page, columns, widths, first=count == 0)
+                count += len(page)
+        if self.shape is Format.JSON:
+            self.text("\n]" if count else "[]")
+        elif not count:
+            self.rows([], columns, empty=empty)
+        return count
+
+    def item(self, record: Row) -> None:
+        """Show one of many things that have no end yet: a line of JSON, a document of YAML."""
+        if self.shape is Format.JSON:
+            self.text(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
+        else:
+            self.text("---")
+            self._dump(dict(record))
+
     def record(self, record: Row, columns: Sequence[Column]) -> None:
         """Show one thing; a table leaves out what is not there."""
         if self.shape is not Format.TABLE:
@@ -107,19 +130,46 @@ class Output:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=False)
         click.echo(text, nl=False)
 
-    def _table(self, columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
+    def _page(
+        self, page: Sequence[Row], columns: Sequence[Column], widths: list[int], *, first: bool
+    ) -> None:
+        if self.shape is Format.TABLE:
+            cells = [[column.show(row.get(column.key)) for column in columns] for row in page]
+            # What stands on the screen cannot move: later pages keep to the widths of the first.
+            widths[:] = [
+                max(width, *(len(line[index]) for line in cells))
+                for index, width in enumerate(widths)
+            ]
+            self._table(columns, cells, widths, header=first)
+        elif self.shape is Format.JSON:
+            inner = json.dumps([dict(row) for row in page], indent=2, ensure_ascii=False)
+            click.echo(("[" if first else ",") + inner[1:-2], nl=False)
+        else:
+            self._dump([dict(row) for row in page])
+
+    def _table(
+        self,
+        columns: Sequence[Column],
+        cells: Sequence[Sequence[str]],
+        widths: Sequence[int] = (),
+        *,
+        header: bool = True,
+    ) -> None:
         console = self._terminal()
         if console is None:
-            for line in _aligned(columns, cells):
+            for line in _aligned(columns, cells, widths, header=header):
                 self.text(line)
             return
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
+        table = Table(box=None, header_style="bold", pad_edge=False, show_header=header)
+        for index, column in enumerate(columns):
             table.add_column(
-                column.title, justify="right" if column.right else "left", overflow="fold"
+                column.title,
+                justify="right" if column.right else "left",
+                overflow="fold",
+                width=widths[index] if widths and console.width >= _needed(widths) else None,
             )
         for row in cells:
             table.add_row(*(Text(text) for text in row))
@@ -134,13 +184,23 @@ class Output:
         return None if console.no_color or console.is_dumb_terminal else console
 
 
-def _aligned(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[str]:
+def _needed(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * len(widths)
+
+
+def _aligned(
+    columns: Sequence[Column],
+    cells: Sequence[Sequence[str]],
+    widths: Sequence[int] = (),
+    *,
+    header: bool = True,
+) -> list[str]:
     lines = [[column.title.upper() for column in columns], *cells]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    widths = widths or [max(len(line[index]) for line in lines) for index in range(len(columns))]
     return [
         _GAP.join(
             text.rjust(width) if column.right else text.ljust(width)
             for text, width, column in zip(line, widths, columns, strict=True)
         ).rstrip()
-        for line in lines
+        for line in (lines if header else cells)
     ]

@@ -58,3 +58,5 @@ class RunFile(Fact):
     instance: str
     key_file: str | None = None
     log_file: str | None = None
+    ca_file: str | None = None
+    """The certificate that the daemon shows; None where it speaks plain HTTP."""

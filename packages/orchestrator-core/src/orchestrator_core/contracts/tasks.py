@@ -144,7 +144,9 @@ class AttemptView(Fact):
     worker_name: str | None = None
     status: Literal["running", "ended", "broken", "cancelled"]
     reason: str | None = None
+    message: str | None = None
     tokens: int = 0
+    kept_tokens: int = 0
     started_at: str
     ended_at: str | None = None
 

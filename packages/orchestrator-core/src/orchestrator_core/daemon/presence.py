@@ -16,12 +16,13 @@ __all__ = ["Presence", "url_of"]
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, encrypted: bool = False) -> str:
     """The address that others reach this socket by."""
     host, port = listener.getsockname()[:2]
+    scheme = "https" if encrypted else "http"
     if host in _WILDCARDS:
         host = socket.gethostname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class Presence:
@@ -32,8 +33,16 @@ class Presence:
         self._layout = layout
         self._platform = platform
 
-    def announce(self, *, url: str, version: str, instance: str, key_file: Path) -> None:
-        """Say where we listen; called when we do."""
+    def announce(
+        self,
+        *,
+        url: str,
+        version: str,
+        instance: str,
+        key_file: Path,
+        ca_file: Path | None = None,
+    ) -> None:
+        """Say where we listen and which certificate we show; called when we do."""
         me = self._platform.identify(os.getpid())
         if me is None:
             raise AssertionError("a running process has an identity")
@@ -50,6 +59,7 @@ class Presence:
                 instance=instance,
                 key_file=str(key_file),
                 log_file=str(log_file) if _writes_to(log_file) else None,
+                ca_file=None if ca_file is None else str(ca_file),
             ),
         )
 

@@ -16,6 +16,7 @@ from orchestrator_core.config import loader
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.daemon import logs
 from orchestrator_core.daemon.settings import DaemonSettings, refuse_open_network
+from orchestrator_core.daemon.tls import ServerTls
 from orchestrator_core.errors import Code, Exit, LlorchError, Refusal, error_for
 from orchestrator_core.platforms import files, select, sockets
 from orchestrator_core.platforms.names import program_of
@@ -38,6 +39,11 @@ class Site(Generic[S]):
     platform: Platform
     env: Mapping[str, str]
     version: str
+    tls: ServerTls | None = None
+
+
+def _plain_http(_: object) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,7 @@ class Program(Generic[S]):
     config_name: str
     lock: Callable[[Layout], Path]
     serve: Callable[[Site[S], socket.socket], None]
+    tls: Callable[[S], ServerTls | Refusal | None] = _plain_http
 
 
 def run_program(
@@ -60,7 +67,7 @@ def run_program(
     try:
         _run(program, config, flags, env)
     except LlorchError as error:
-        return _complain(program, error.refusal.message, error.refusal.outcome.exit_code)
+        return _complain(program, error.refusal.message, _exit_code(error.refusal))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(program, f"{where}{error.strerror or error}", Exit.CONFIG)
@@ -79,7 +86,10 @@ def _run(
         file_required=config is not None,
         flags=flags,
     ).settings
-    site = Site(settings, layout, select.current(), env, program.version)
+    tls = program.tls(settings)
+    if isinstance(tls, Refusal):
+        raise error_for(tls)
+    site = Site(settings, layout, select.current(), env, program.version, tls)
     folder = program.lock(layout).parent
     files.ensure_folder(folder)
     files.ensure_folder(layout.state)
@@ -107,9 +117,9 @@ def acquire(lock: files.FileLock, own_name: str) -> bool:
 
 def _listen(site: Site[S]) -> socket.socket:
     address = sockets.parse_bind(site.settings.bind)
-    refusal = (
-        address if isinstance(address, Refusal) else refuse_open_network(site.settings, address[0])
-    )
+    if isinstance(address, Refusal):
+        raise error_for(address)
+    refusal = refuse_open_network(site.settings, address[0], encrypted=site.tls is not None)
     if refusal is not None:
         raise error_for(refusal)
     listener = sockets.bind_listener(site.settings.bind, site.platform)
@@ -121,6 +131,11 @@ def _listen(site: Site[S]) -> socket.socket:
 def _folder_taken(folder: Path, pid: int | None) -> Refusal:
     holder = f"process {pid}" if pid else "another process"
     return Refusal(Code.DATA_IN_USE, f"{holder} already uses {folder}", {"pid": pid})
+
+
+def _exit_code(refusal: Refusal) -> Exit:
+    # Damaged data is as damaged after a restart: a service manager must not try that for ever.
+    return Exit.CONFIG if refusal.code is Code.DATA_CORRUPT else refusal.outcome.exit_code
 
 
 def _complain(program: Program[S], message: str, code: int) -> int:

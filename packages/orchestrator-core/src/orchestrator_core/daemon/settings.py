@@ -23,14 +23,17 @@ class DaemonSettings(BaseModel):
     )
 
 
-def refuse_open_network(settings: DaemonSettings, host: str) -> Refusal | None:
-    """Refuse an address that other hosts can reach, unless an operator asked for just that."""
-    if settings.insecure_lan or _is_loopback(host):
+def refuse_open_network(
+    settings: DaemonSettings, host: str, *, encrypted: bool = False
+) -> Refusal | None:
+    """Refuse plain HTTP where other hosts can reach it, unless an operator asked for just that."""
+    if encrypted or settings.insecure_lan or _is_loopback(host):
         return None
     return Refusal(
         Code.CONFIG_INVALID,
         f"{host} can be reached by other hosts and the API speaks plain HTTP: keys could be read "
-        "on the way; bind 127.0.0.1, or set insecure_lan (--insecure-lan) if you want it anyway",
+        "on the way; bind 127.0.0.1, encrypt it where the daemon can (tls_cert, tls_key), or set "
+        "insecure_lan (--insecure-lan) if you want it anyway",
     )
 
 

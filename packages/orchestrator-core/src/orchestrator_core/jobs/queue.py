@@ -1,146 +1,119 @@
-"""The order in which the jobs of one sub-queue are served; this is the room for ordering rules.
+"""The lane of a sub-queue: its waiting jobs in the order in which they are served.
 
-FifoQueue keeps (queued_at, id) order. Jobs mostly arrive in order, so they go to a line with O(1)
-ends; a job that returns to its old place goes to a heap beside it. Removal marks, it never scans.
+Interactive jobs go before batch jobs until these have aged, and inside a class the tickets of
+jobs.fairness decide. A job that comes back brings its old ticket and gets its old place.
 """
 
-import heapq
-from collections import deque
 from typing import Protocol
 
 from orchestrator_core.ids import JobId
+from orchestrator_core.jobs.fairness import FairOrder
+from orchestrator_core.jobs.ranked_line import RankedLine, Ticket
 
-__all__ = ["FifoQueue", "JobQueue"]
-
-_Entry = tuple[float, JobId]
-
-_GARBAGE_FLOOR = 64
+__all__ = ["FairQueue", "JobQueue"]
 
 
 class JobQueue(Protocol):
-    """What the scheduler asks of an order, whatever the rule."""
+    """What the scheduler asks of a lane, whatever the rule."""
 
-    def enqueue(self, job_id: JobId, queued_at: float) -> None:
+    def enqueue(self, ticket: Ticket) -> None:
         """Put a job at its place; a job that is in already raises ValueError."""
         ...
 
-    def dequeue(self) -> JobId | None:
-        """Take the job that is next."""
+    def serve(self, ticket: Ticket) -> None:
+        """Take a job that is the first of its class; another one raises LookupError."""
         ...
 
     def peek(self) -> JobId | None:
         """Name the job that is next."""
         ...
 
-    def head_key(self) -> tuple[float, JobId] | None:
-        """The key of the job that is next, to compare the heads of several queues."""
+    def head(self) -> Ticket | None:
+        """The ticket of the job that is next."""
         ...
 
-    def remove(self, job_id: JobId) -> bool:
+    def first_of(self, *, is_batch: bool) -> Ticket | None:
+        """The ticket that is next in one class, to compare the heads of several lanes."""
+        ...
+
+    def remove(self, ticket: Ticket) -> bool:
         """Take a job out of the middle; False if it is not in."""
         ...
 
-    def positions(self) -> list[JobId]:
-        """All jobs in the order in which they will be served."""
+    def count_before(self, ticket: Ticket) -> int:
+        """How many jobs of its class are served before this one; it may be of another lane."""
         ...
 
-    def count_before(self, queued_at: float, job_id: JobId) -> int:
-        """How many jobs are served before one with this key; the key may be of another queue."""
+    def count(self, *, is_batch: bool) -> int:
+        """Jobs of one class."""
         ...
 
-    def __contains__(self, job_id: object) -> bool: ...
+    def __contains__(self, ticket: Ticket) -> bool: ...
 
     def __len__(self) -> int: ...
 
 
-class FifoQueue:
-    """First come, first served by (queued_at, id); dead entries never outnumber the living."""
+class FairQueue:
+    """Two lines, one for each class; the order that they share knows whose turn it is."""
 
-    __slots__ = ("_line", "_members", "_strays")
+    __slots__ = ("_batch", "_interactive", "_order")
 
-    def __init__(self) -> None:
-        self._line: deque[_Entry] = deque()
-        self._strays: list[_Entry] = []
-        # An entry lives while it is the very object that stands here for its job.
-        self._members: dict[JobId, _Entry] = {}
+    def __init__(self, order: FairOrder) -> None:
+        self._order = order
+        self._interactive = RankedLine()
+        self._batch = RankedLine()
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._interactive) + len(self._batch)
 
-    def __contains__(self, job_id: object) -> bool:
-        return job_id in self._members
+    def __contains__(self, ticket: Ticket) -> bool:
+        return ticket in self._line(is_batch=ticket.is_batch)
 
-    def enqueue(self, job_id: JobId, queued_at: float) -> None:
+    def enqueue(self, ticket: Ticket) -> None:
         """Put a job at its place; a job that is in already raises ValueError."""
-        if job_id in self._members:
-            raise ValueError(f"{job_id} is queued already")
-        entry = (queued_at, job_id)
-        self._members[job_id] = entry
-        if not self._line or entry > self._line[-1]:
-            self._line.append(entry)
-        else:
-            heapq.heappush(self._strays, entry)
+        self._line(is_batch=ticket.is_batch).add(ticket)
+        self._order.entered(ticket)
 
-    def dequeue(self) -> JobId | None:
-        """Take the job that is next."""
-        strays = self._strays
-        if not strays:
-            line = self._line
-            if not line:
-                return None
-            entry = line.popleft()
-        else:
-            head = self._head()
-            if head is None:
-                return None
-            entry = self._line.popleft() if head is not strays[0] else heapq.heappop(strays)
-        del self._members[entry[1]]
-        self._prune()
-        return entry[1]
+    def serve(self, ticket: Ticket) -> None:
+        """Take a job that is the first of its class; another one raises LookupError."""
+        line = self._batch if ticket.is_batch else self._interactive
+        if line.first is not ticket:
+            raise LookupError(f"it is not the turn of {ticket.job_id}")
+        line.pop()
+        self._order.served(ticket)
 
     def peek(self) -> JobId | None:
         """Name the job that is next."""
-        if not self._strays:
-            return self._line[0][1] if self._line else None
-        head = self._head()
-        return None if head is None else head[1]
+        head = self.head()
+        return None if head is None else head.job_id
 
-    def head_key(self) -> tuple[float, JobId] | None:
-        """The key of the job that is next, to compare the heads of several queues."""
-        return self._head()
+    def head(self) -> Ticket | None:
+        """The ticket of the job that is next."""
+        interactive, batch = self._interactive.first, self._batch.first
+        if batch is None:
+            return interactive
+        if interactive is None or self._order.overtakes(batch, interactive):
+            return batch
+        return interactive
 
-    def remove(self, job_id: JobId) -> bool:
+    def first_of(self, *, is_batch: bool) -> Ticket | None:
+        """The ticket that is next in one class, to compare the heads of several lanes."""
+        return self._line(is_batch=is_batch).first
+
+    def remove(self, ticket: Ticket) -> bool:
         """Take a job out of the middle; False if it is not in."""
-        if self._members.pop(job_id, None) is None:
+        if not self._line(is_batch=ticket.is_batch).remove(ticket):
             return False
-        self._prune()
-        if len(self._line) + len(self._strays) > 2 * len(self._members) + _GARBAGE_FLOOR:
-            self._line = deque(sorted(self._members.values()))
-            self._strays = []
+        self._order.withdrawn(ticket)
         return True
 
-    def positions(self) -> list[JobId]:
-        """All jobs in the order in which they will be served."""
-        return [job_id for _, job_id in sorted(self._members.values())]
+    def count_before(self, ticket: Ticket) -> int:
+        """How many jobs of its class are served before this one; it may be of another lane."""
+        return self._line(is_batch=ticket.is_batch).count_before(ticket)
 
-    def count_before(self, queued_at: float, job_id: JobId) -> int:
-        """How many jobs are served before one with this key; the newest job is found at once."""
-        key = (queued_at, job_id)
-        if not self._strays and self._line and key >= self._line[-1]:
-            return len(self._members) - (job_id in self._members)
-        return sum(entry < key for entry in self._members.values())
+    def count(self, *, is_batch: bool) -> int:
+        """Jobs of one class."""
+        return len(self._line(is_batch=is_batch))
 
-    def _head(self) -> _Entry | None:
-        # Both fronts are alive: _prune runs after every change that could kill one.
-        if not self._strays:
-            return self._line[0] if self._line else None
-        if not self._line or self._strays[0] < self._line[0]:
-            return self._strays[0]
-        return self._line[0]
-
-    def _prune(self) -> None:
-        members, line, strays = self._members, self._line, self._strays
-        while line and members.get(line[0][1]) is not line[0]:
-            line.popleft()
-        while strays and members.get(strays[0][1]) is not strays[0]:
-            heapq.heappop(strays)
+    def _line(self, *, is_batch: bool) -> RankedLine:
+        return self._batch if is_batch else self._interactive

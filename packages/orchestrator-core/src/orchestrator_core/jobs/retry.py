@@ -1,14 +1,25 @@
-"""Decides whether a job gets another attempt after one came to nothing."""
+"""Decides whether a job gets another attempt after one came to nothing, and how soon."""
 
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator_core.errors import Code
-from orchestrator_core.ids import WorkerId
+from orchestrator_core.ids import JobId, WorkerId
 
-__all__ = ["POISON_WORKERS", "RetryDecision", "counts_as_failure", "decide_retry"]
+__all__ = [
+    "POISON_WORKERS",
+    "RetryDecision",
+    "counts_as_failure",
+    "decide_retry",
+    "retry_delay_s",
+]
 
-POISON_WORKERS = 2
+POISON_WORKERS: Final = 2
+
+_JITTER: Final = 0.25
+_JITTER_STEPS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +65,18 @@ def decide_retry(
         line = f"{failures} attempts came to nothing; the last: {reason}: {message}"
         return RetryDecision(retry=False, code=Code.ATTEMPTS_EXHAUSTED, message=line)
     return RetryDecision(retry=True, code=reason, message=message)
+
+
+def retry_delay_s(
+    job_id: JobId, attempt: int, *, failures: int, backoff_s: float, backoff_max_s: float
+) -> float:
+    """How long a job pauses after this failed attempt: not at all after the first failure.
+
+    The pause doubles up to its bound. Its jitter comes from the job and the attempt alone, so that
+    jobs that failed together come back apart, and a replay comes out the same.
+    """
+    if failures < 2:
+        return 0.0
+    pause_s = min(backoff_s * 2.0 ** min(failures - 2, 32), backoff_max_s)
+    step = zlib.crc32(f"{job_id}/{attempt}".encode()) % (_JITTER_STEPS + 1)
+    return pause_s * (1 - _JITTER + 2 * _JITTER * step / _JITTER_STEPS)

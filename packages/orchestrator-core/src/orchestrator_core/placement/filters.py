@@ -32,11 +32,15 @@ class WorkNeed:
 
 @dataclass(frozen=True, slots=True)
 class HomeNeed:
-    """What a new worker asks of a pool; strikes are failed starts of this service by pool."""
+    """What a new worker asks of a pool; strikes are failed starts of this service by pool.
+
+    quarantine names the pools that are no home for it for now, each with the reason.
+    """
 
     spec: WorkerSpec
     pool_id: PoolId | None = None
     strikes: Mapping[PoolId, int] = field(default_factory=dict[PoolId, int])
+    quarantine: Mapping[PoolId, str] = field(default_factory=dict[PoolId, str])
 
 
 def _on_the_pinned_pool(worker: WorkerRecord, need: WorkNeed) -> str | None:
@@ -117,11 +121,16 @@ def _has_model(pool: PoolRecord, need: HomeNeed) -> str | None:
     return None
 
 
+def _not_in_quarantine(pool: PoolRecord, need: HomeNeed) -> str | None:
+    return need.quarantine.get(pool.pool_id)
+
+
 HOME_FILTERS: Final[Sequence[Callable[[PoolRecord, HomeNeed], str | None]]] = (
     _is_the_pinned_pool,
     _online,
     _supports_backend,
     _has_model,
+    _not_in_quarantine,
 )
 
 

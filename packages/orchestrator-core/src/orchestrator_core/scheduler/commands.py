@@ -1,6 +1,6 @@
 """Orders that the machine gives. Performers carry them out; a failure comes back as a fact.
 
-Commands of one handled event are performed in the order of the list.
+Commands of one handled event are performed in the order of the list, and nobody changes one.
 """
 
 from dataclasses import dataclass
@@ -23,33 +23,48 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Three of them are made for every placement: unlike the others they are not frozen, because that
+# makes an object three times as dear.
+@dataclass(slots=True, kw_only=True)
 class Dispatch:
-    """Open the attempt's one socket to this worker and pump the answer."""
+    """Open the attempt's one socket to this worker and pump the answer.
+
+    keep_tokens is how much of the answer earlier attempts have made: this one goes on behind it.
+    """
 
     job_id: JobId
     attempt: int
     pool_id: PoolId
     worker_id: WorkerId
     incarnation: int
+    keep_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAttempt:
-    """Close the attempt's socket; nothing of it may be shown any more."""
+    """Close the attempt's socket; nothing of it may be shown any more.
 
-    job_id: JobId
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersistDispatched:
-    """Record which worker got the attempt; nobody waits for it."""
+    Its slots stay taken until SlotsSeenIdle says that the worker has let go of it.
+    """
 
     job_id: JobId
     attempt: int
     pool_id: PoolId
     worker_id: WorkerId
+
+
+@dataclass(slots=True, kw_only=True)
+class PersistDispatched:
+    """Record which worker got the attempt; nobody waits for it.
+
+    kept_tokens is how much of the answer earlier attempts have made.
+    """
+
+    job_id: JobId
+    attempt: int
+    pool_id: PoolId
+    worker_id: WorkerId
+    kept_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +89,7 @@ class PersistRequeued:
     keep_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Finish:
     """End the job for good: the one terminal transition, attempt 0 if none was ever made."""
 

@@ -24,6 +24,7 @@ __all__ = [
     "JobRestored",
     "PoolBeat",
     "PoolRegistered",
+    "SlotsSeenIdle",
     "SpawnRefused",
     "Tick",
     "WorkerStopRequested",
@@ -45,6 +46,7 @@ class JobFacts:
     slots: int = 1
     durable: bool = True
     pin_pool: PoolId | None = None
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +59,19 @@ class JobArrived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRestored:
-    """A row came back after a restart; attempt is the last one it had (0: none yet)."""
+    """A row came back after a restart; attempt is the last one it had (0: none yet).
+
+    pool_id is where an attempt ran that was alive, if that is known.
+    """
 
     at: float
     job: JobFacts
     attempt: int
     was_alive: bool
     tokens_kept: int = 0
+    resumable: bool = False
     cancel_requested: bool = False
+    pool_id: PoolId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,11 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptBroken:
-    """The attempt came to nothing; `retriable` says whether another worker may do better."""
+    """The attempt came to nothing; `retriable` says whether another worker may do better.
+
+    `resumable` says that the next attempt can go on behind the tokens that are kept; `computing`
+    says that the worker may still be at work on it, so that its slots are not free yet.
+    """
 
     at: float
     job_id: JobId
@@ -127,6 +138,21 @@ class AttemptBroken:
     message: str
     retriable: bool
     tokens_kept: int = 0
+    resumable: bool = False
+    computing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsSeenIdle:
+    """The worker has let go of an attempt that was cut short; its slots are free now.
+
+    Told exactly once for every CancelAttempt and for every AttemptBroken that was `computing`.
+    """
+
+    at: float
+    job_id: JobId
+    attempt: int
+    worker_id: WorkerId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +219,7 @@ Event = (
     | AttemptProgress
     | AttemptEnded
     | AttemptBroken
+    | SlotsSeenIdle
     | PoolRegistered
     | PoolBeat
     | SpawnRefused

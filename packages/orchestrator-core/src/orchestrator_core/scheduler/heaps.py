@@ -5,6 +5,7 @@ so that the garbage stays in proportion to the living.
 """
 
 import heapq
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 __all__ = ["KeyedHeap"]
@@ -25,6 +26,10 @@ class KeyedHeap(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._ranks)
+
+    def __iter__(self) -> Iterator[K]:
+        """The keys in no order of interest, but in the same one in every run."""
+        return iter(self._ranks)
 
     def __contains__(self, key: object) -> bool:
         return key in self._ranks
@@ -47,6 +52,12 @@ class KeyedHeap(Generic[K]):
         """Take a key out if it is in."""
         self._ranks.pop(key, None)
 
+    def shift(self, by: float) -> None:
+        """Add to every number."""
+        self._ranks = {key: rank + by for key, rank in self._ranks.items()}
+        self._entries = [(rank, key) for key, rank in self._ranks.items()]
+        heapq.heapify(self._entries)
+
     def top_rank(self) -> float | None:
         """The smallest number."""
         entries, ranks = self._entries, self._ranks
@@ -62,8 +73,9 @@ class KeyedHeap(Generic[K]):
         found: list[tuple[float, K]] = []
         while self._entries and len(found) < count:
             entry = heapq.heappop(self._entries)
-            # A key that was set back to an earlier number may have two equal entries.
-            if self._ranks.get(entry[1]) == entry[0] and entry not in found:
+            # A key that was set back to an earlier number may have two equal entries; they come
+            # off one after the other.
+            if self._ranks.get(entry[1]) == entry[0] and (not found or found[-1] != entry):
                 found.append(entry)
         for entry in found:
             heapq.heappush(self._entries, entry)

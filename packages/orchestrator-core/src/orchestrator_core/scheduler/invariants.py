@@ -4,9 +4,9 @@ The checks recompute from the records what the indexes claim, so they cost a sca
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from orchestrator_core.cluster.workers import COMING, SERVING, ServiceKey, WorkerRecord
+from orchestrator_core.cluster.workers import COMING, SERVING, WorkerRecord
 from orchestrator_core.contracts.pool import PoolState
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.ids import JobId, WorkerId
@@ -14,7 +14,8 @@ from orchestrator_core.jobs.states import TERMINAL
 from orchestrator_core.placement.choose import choose_home
 from orchestrator_core.placement.filters import HomeNeed
 from orchestrator_core.scheduler.matching import next_for
-from orchestrator_core.scheduler.state import JobRecord, MachineState, Service
+from orchestrator_core.scheduler.records import JobRecord, Service
+from orchestrator_core.scheduler.state import MachineState
 
 __all__ = ["InvariantBroken", "check"]
 
@@ -40,15 +41,18 @@ def check(state: MachineState) -> None:
 def _jobs(state: MachineState) -> Iterator[str]:
     queued = 0
     for job_id, job in state.jobs.items():
-        lane = job.service.lanes.get(job.facts.pin_pool, ())
+        lane = job.service.lanes.get(job.facts.pin_pool)
+        waits = lane is not None and job.ticket is not None and job.ticket in lane
         if job.status in TERMINAL:
             yield f"{job_id} has ended as {job.status} and is still known"
         elif job.status is JobStatus.QUEUED:
-            queued += 1
-            if job_id not in lane or job.worker_id is not None:
-                yield f"{job_id} waits but is in no lane or still has a worker"
-        elif job_id in lane or not _holds(state, job):
+            queued += waits
+            if waits == (job.wake_at is not None) or job.worker_id is not None:
+                yield f"{job_id} waits but is in no lane, or pauses in one, or still has a worker"
+        elif waits or job.wake_at is not None or not _holds(state, job):
             yield f"{job_id} is {job.status} but waits in a lane or holds no slot"
+        if job.kept_tokens > job.tokens:
+            yield f"{job_id} keeps {job.kept_tokens} tokens of {job.tokens}"
     counted = sum(service.waiting for service in state.services.values())
     if not queued == counted == state.waiting:
         yield f"{queued} jobs wait, lanes hold {counted}, the count says {state.waiting}"
@@ -62,12 +66,17 @@ def _holds(state: MachineState, job: JobRecord) -> bool:
 def _slots(state: MachineState) -> Iterator[str]:
     holders: Counter[JobId] = Counter()
     for worker_id, slots in state.slots.items():
-        holders.update(job_id for job_id, _ in slots.holds)
+        live = slots.holds.keys() - slots.lingering
+        holders.update(job_id for job_id, _ in live)
+        if not slots.lingering <= slots.holds.keys():
+            yield f"{worker_id} lets go of attempts that hold nothing"
+        if slots.lingering and worker_id not in state.workers:
+            yield f"{worker_id} is not known, yet attempts linger there"
         if slots.used != sum(slots.holds.values()):
             yield f"{worker_id} counts {slots.used} slots, its attempts hold others"
         if slots.used > slots.peak:
             yield f"{worker_id} has {slots.used} slots in use of {slots.peak}"
-        for job_id, attempt in slots.holds:
+        for job_id, attempt in live:
             job = state.jobs.get(job_id)
             if job is None or job.attempt != attempt or job.worker_id != worker_id:
                 yield f"{worker_id} holds slots for {job_id}/{attempt}, which is not there"
@@ -84,7 +93,7 @@ def _workers(state: MachineState) -> Iterator[str]:
             continue
         service = state.service(worker.key)
         alive = worker.usable and not worker.stop_ordered and worker.status in COMING | SERVING
-        alive = alive and not pool.draining
+        alive = alive and not pool.draining and not worker.overdue
         online = pool.status is PoolState.ONLINE and worker.blocked_at is None
         if alive != (worker_id in service.workers):
             yield f"{worker_id} is {worker.status}, its service's list disagrees"
@@ -136,7 +145,10 @@ def _idle_beside_waiting(state: MachineState, service: Service, name: str) -> It
     for worker in service.workers.values():
         if worker.open and worker.free > 0:
             job = next_for(state, service, worker.pool_id)
-            if job is not None and min(job.facts.slots, worker.slots_total) <= worker.free:
+            if job is None or job.due_at <= state.now:
+                # Jobs that are due may be too many for one event; their alarm goes on with them.
+                continue
+            if min(job.facts.slots, worker.slots_total) <= worker.free:
                 yield f"{name}: {worker.worker_id} has a free slot and {job.facts.id} waits"
 
 
@@ -154,18 +166,38 @@ def _unserved(state: MachineState, service: Service, name: str) -> Iterator[str]
 def _alarms(state: MachineState) -> Iterator[str]:
     alarms = state.alarms
     for job_id, job in state.jobs.items():
-        if (job.facts.deadline_at is not None) != (job_id in alarms.deadlines):
-            yield f"{job_id} has a deadline without an alarm or the reverse"
+        untaken = job.status is JobStatus.QUEUED and job.attempt == 0
+        armed = (
+            ("end", True, job_id in alarms.deadlines),
+            ("worker", untaken, job_id in alarms.queues),
+            ("attempt", job.worker_id is not None, job_id in alarms.attempts),
+            ("pause", job.wake_at is not None, job_id in alarms.wakeups),
+        )
+        yield from _disagreements(job_id, armed)
     for pool_id, pool in state.pools.items():
         if (pool.status is PoolState.LOST) == (pool_id in alarms.liveness):
             yield f"pool {pool_id} is {pool.status}, its alarm disagrees"
     for worker_id, worker in state.workers.items():
-        if (worker.report is None) != (worker_id in alarms.starts):
-            yield f"{worker_id} waits for a report without an alarm or the reverse"
-    keys: set[ServiceKey] = set()
+        comes = worker.status in COMING and worker.usable and not worker.stop_ordered
+        armed = (
+            ("report", worker.report is None, worker_id in alarms.starts),
+            ("load", comes and not worker.overdue, worker_id in alarms.loads),
+        )
+        yield from _disagreements(worker_id, armed)
     for key, service in state.services.items():
-        keys.add(key)
-        if (service.retry_at is None) == (key in alarms.retries):
-            yield f"{key.model}/{key.task} waits to retry without an alarm or the reverse"
-        if (service.condemned is None) == (key in alarms.sweeps):
-            yield f"{key.model}/{key.task} is condemned without an alarm or the reverse"
+        armed = (
+            ("retry", service.retry_at is not None, key in alarms.retries),
+            ("sweep", service.condemned is not None, key in alarms.sweeps),
+        )
+        yield from _disagreements(f"{key.model}/{key.task}", armed)
+        if service.retry_at is None and (service.given_up or service.awaited):
+            yield f"{key.model}/{key.task} was given up or waits for pools without an end"
+    sizes = {"deadlines": len(alarms.deadlines), "jobs": len(state.jobs)}
+    if len(set(sizes.values())) > 1:
+        yield f"alarms ring for jobs that are gone: {sizes}"
+
+
+def _disagreements(name: str, armed: Iterable[tuple[str, bool, bool]]) -> Iterator[str]:
+    for kind, due, has_alarm in armed:
+        if due != has_alarm:
+            yield f"{name} waits for its {kind} without an alarm or the reverse"

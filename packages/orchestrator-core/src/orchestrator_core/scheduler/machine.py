@@ -10,7 +10,7 @@ from typing import Final, TypeVar, cast
 
 from orchestrator_core.cluster.workers import ServiceKey
 from orchestrator_core.contracts.pool import ModelReport, PoolState, WantedSet
-from orchestrator_core.contracts.tasks import JobStatus
+from orchestrator_core.contracts.tasks import JobStatus, Priority
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.ids import JobId, PoolId, SessionId, WorkerId
 from orchestrator_core.scheduler import (
@@ -19,12 +19,17 @@ from orchestrator_core.scheduler import (
     attempts,
     events,
     invariants,
+    loads,
     orders,
     pools,
 )
 from orchestrator_core.scheduler.commands import Command
-from orchestrator_core.scheduler.explain import explain, position
-from orchestrator_core.scheduler.state import Commands, MachineLimits, MachineState
+from orchestrator_core.scheduler.explain import explain
+from orchestrator_core.scheduler.limits import MachineLimits
+from orchestrator_core.scheduler.outlook import Forecast, Supply, forecast, room_in_s, supply
+from orchestrator_core.scheduler.oversleep import forgive_sleep
+from orchestrator_core.scheduler.places import place_of
+from orchestrator_core.scheduler.state import Commands, MachineState
 from orchestrator_core.scheduler.views import PoolFacts, WorkerFacts, show_pool, show_worker
 
 __all__ = ["HANDLERS", "Machine"]
@@ -51,9 +56,10 @@ HANDLERS: Final[Mapping[type[events.Event], _Handler]] = MappingProxyType(
             _on(events.AttemptProgress, attempts.on_progress),
             _on(events.AttemptEnded, attempts.on_ended),
             _on(events.AttemptBroken, attempts.on_broken),
+            _on(events.SlotsSeenIdle, attempts.on_seen_idle),
             _on(events.PoolRegistered, pools.on_registered),
             _on(events.PoolBeat, pools.on_beat),
-            _on(events.SpawnRefused, orders.on_spawn_refused),
+            _on(events.SpawnRefused, loads.on_spawn_refused),
             _on(events.WorkerStopRequested, orders.on_stop_requested),
             _on(events.Tick, alarms.on_tick),
         )
@@ -82,7 +88,11 @@ class Machine:
     def handle(self, event: events.Event) -> list[Command]:
         """Take one fact in and return the orders that follow from it."""
         state = self._state
+        if event.at - state.now > state.limits.deaf_s:
+            forgive_sleep(state, event.at)
         state.now = max(state.now, event.at)
+        if state.began_at is None:
+            state.began_at = event.at
         out: Commands = []
         HANDLERS[type(event)](state, event, out)
         if self._validate:
@@ -137,7 +147,7 @@ class Machine:
         job = self._state.jobs.get(job_id)
         if job is None or job.status is not JobStatus.QUEUED:
             return None
-        return position(job)
+        return place_of(job)
 
     def explain(self, job_id: JobId) -> list[str]:
         """Why a live job is where it is."""
@@ -172,6 +182,23 @@ class Machine:
         """Waiting jobs of one sub-queue."""
         service = self._state.services.get(key)
         return 0 if service is None else service.waiting
+
+    def supply(self, key: ServiceKey, pin: PoolId | None) -> Supply:
+        """What serves a (model, task) now, and why nothing will for a while."""
+        return supply(self._state, key, pin)
+
+    def forecast(self, key: ServiceKey, pin: PoolId | None, priority: Priority) -> Forecast:
+        """When a job that came now would start, and how long it would run."""
+        return forecast(self._state, key, pin, priority)
+
+    def room_in_s(self) -> int:
+        """When a full queue will probably have room, in whole seconds from 1 to 60."""
+        return room_in_s(self._state)
+
+    @property
+    def brake(self) -> float | None:
+        """Since when silent pools are not given up, because most are silent at once."""
+        return self._state.brake_since
 
     @property
     def held_models(self) -> Mapping[str, ModelReport]:

@@ -1,28 +1,27 @@
-"""Brings waiting jobs and free slots together: late binding, oldest job first.
+"""Brings waiting jobs and free slots together: late binding, in the order of the queue.
 
-A worker only ever takes the oldest job that may run on its pool. When that job needs more slots
+A worker only ever takes the next job that may run on its pool. When that job needs more slots
 than are free, the worker waits with it, so that wide jobs are never starved by narrow ones.
 """
 
 from orchestrator_core.cluster.workers import WorkerRecord
 from orchestrator_core.contracts.tasks import JobStatus
-from orchestrator_core.errors import Code
 from orchestrator_core.ids import PoolId, WorkerId
 from orchestrator_core.placement.choose import choose_worker
 from orchestrator_core.placement.filters import WorkNeed
 from orchestrator_core.scheduler.commands import Dispatch, PersistDispatched
-from orchestrator_core.scheduler.endings import end_early, is_due, switch
-from orchestrator_core.scheduler.state import Commands, JobRecord, MachineState, Service
+from orchestrator_core.scheduler.endings import expire, is_due, switch
+from orchestrator_core.scheduler.records import JobRecord, Service
+from orchestrator_core.scheduler.state import Commands, MachineState
 
-__all__ = ["expire", "next_for", "serve_freed", "serve_service", "serve_worker"]
+__all__ = ["next_for", "serve_freed", "serve_service", "serve_worker"]
 
 
 def next_for(state: MachineState, service: Service, pool_id: PoolId) -> JobRecord | None:
-    """The oldest waiting job that may run on this pool."""
+    """The waiting job that is next on this pool."""
     lanes = service.lanes
-    pin = None if len(lanes) == 1 else service.oldest_lane((None, pool_id))
-    job_id = lanes[pin].peek()
-    return None if job_id is None else state.jobs[job_id]
+    ticket = lanes[None].head() if len(lanes) == 1 else service.next_head((None, pool_id))
+    return None if ticket is None else state.jobs[ticket.job_id]
 
 
 def serve_freed(state: MachineState, worker_id: WorkerId | None, at: float, out: Commands) -> None:
@@ -35,7 +34,7 @@ def serve_freed(state: MachineState, worker_id: WorkerId | None, at: float, out:
 
 
 def serve_worker(state: MachineState, worker: WorkerRecord, at: float, out: Commands) -> None:
-    """Give a worker the oldest jobs that may run on it while they fit."""
+    """Give a worker the next jobs that may run on it while they fit."""
     service = state.service(worker.key)
     if worker.open:
         while (free := worker.free) > 0:
@@ -43,6 +42,8 @@ def serve_worker(state: MachineState, worker: WorkerRecord, at: float, out: Comm
             if job is None:
                 break
             if is_due(job, at):
+                if _is_full(state, out):
+                    break
                 expire(state, job, out)
                 continue
             if min(job.facts.slots, worker.slots_total) > free:
@@ -52,60 +53,96 @@ def serve_worker(state: MachineState, worker: WorkerRecord, at: float, out: Comm
 
 
 def serve_service(state: MachineState, service: Service, at: float, out: Commands) -> None:
-    """Place the waiting jobs of a service, oldest first, while open workers take them."""
-    stuck: set[PoolId | None] = set()
+    """Place the waiting jobs of a service in their order while open workers take them."""
+    if not service.waiting or not service.open:
+        return
+    stuck: set[tuple[PoolId | None, bool]] = set()
+    pins = _open_pins(state, service)
     while len(service.open) > 0:
-        pin = service.oldest_lane(pin for pin in service.lanes if pin not in stuck)
-        lane = None if pin in stuck else service.lanes.get(pin)
-        job_id = None if lane is None else lane.peek()
-        if job_id is None:
+        ticket = service.next_head(pins, stuck)
+        if ticket is None:
             return
-        job = state.jobs[job_id]
+        job = state.jobs[ticket.job_id]
         if is_due(job, at):
+            if _is_full(state, out):
+                return
             expire(state, job, out)
             continue
-        need = WorkNeed(job.facts.slots, pin)
-        choice = choose_worker(_candidates(state, service, job), need)
+        need = WorkNeed(job.facts.slots, job.facts.pin_pool)
+        choice = choose_worker(_candidates(state, service, job, pins), need)
         if choice.chosen is None:
-            stuck.add(pin)
+            if len(pins) == 1:
+                # Every worker waits with this one.
+                return
+            stuck.add((job.facts.pin_pool, ticket.is_batch))
             continue
         _dispatch(state, job, choice.chosen, at, out)
         state.rank(service, choice.chosen)
+        # The next turn may be that of one which had to wait for this one.
+        stuck.clear()
 
 
-def expire(state: MachineState, job: JobRecord, out: Commands) -> WorkerId | None:
-    """End a job whose deadline came; returns the worker that got free."""
-    waiting = job.status is JobStatus.QUEUED
-    line = f"the deadline passed while the job {'waited' if waiting else 'ran'}"
-    return end_early(state, job, JobStatus.EXPIRED, Code.EXPIRED, line, out)
+def _is_full(state: MachineState, out: Commands) -> bool:
+    """True when this event has brought so much that the deadlines' own alarm has to go on."""
+    return len(out) >= state.limits.settle_batch
 
 
-def _candidates(state: MachineState, service: Service, job: JobRecord) -> list[WorkerRecord]:
+def _open_pins(state: MachineState, service: Service) -> tuple[PoolId | None, ...]:
+    """The lanes that some open worker may serve; of lanes and workers the fewer are looked at."""
+    lanes, workers = service.lanes, service.open
+    if len(lanes) == 1:
+        return (None,)
+    if len(workers) < len(lanes):
+        pools = {service.workers[name].pool_id for name in workers}
+        return (None, *sorted(pool_id for pool_id in pools if pool_id in lanes))
+    return (None, *(pin for pin in lanes if pin is not None and _has_open(state, service, pin)))
+
+
+def _has_open(state: MachineState, service: Service, pin: PoolId) -> bool:
+    pool = state.pools.get(pin)
+    return pool is not None and any(name in service.open for name in pool.worker_ids)
+
+
+def _candidates(
+    state: MachineState, service: Service, job: JobRecord, pins: tuple[PoolId | None, ...]
+) -> list[WorkerRecord]:
     pin = job.facts.pin_pool
     if pin is not None:
         # A pin names one pool, and a pool has few workers.
         pool = state.pools.get(pin)
         names = [] if pool is None else [w for w in pool.worker_ids if w in service.open]
-    elif len(service.lanes) == 1 and job.facts.slots == 1:
+    elif len(pins) == 1 and job.facts.slots == 1:
         # Every open worker fits, so the least busy few are all that a choice needs to see.
         names = service.open.smallest(state.limits.shortlist)
         return [service.workers[name] for name in names]
     else:
-        names = service.open.smallest(len(service.open))
-    workers = [service.workers[name] for name in names]
-    return [worker for worker in workers if next_for(state, service, worker.pool_id) is job]
+        names = list(service.open)
+    # Where nobody is pinned to the pool it is the turn of whoever is first in the common lane.
+    is_first = service.lanes[None].head() is job.ticket
+    return [
+        worker
+        for worker in (service.workers[name] for name in names)
+        if (
+            next_for(state, service, worker.pool_id) is job
+            if worker.pool_id in service.lanes
+            else is_first
+        )
+    ]
 
 
 def _dispatch(
     state: MachineState, job: JobRecord, worker: WorkerRecord, at: float, out: Commands
 ) -> None:
     facts = job.facts
-    state.dequeue(job.service, facts.pin_pool)
+    state.dequeue(job)
     switch(job, JobStatus.DISPATCHED)
     job.attempt += 1
     job.worker_id, job.pool_id = worker.worker_id, worker.pool_id
-    job.incarnation = worker.incarnation
-    job.tokens, job.first_token_at = 0, None
+    job.incarnation, job.dispatched_at = worker.incarnation, at
+    job.tokens, job.first_token_at = job.kept_tokens, None
+    if job.attempt == 1:
+        state.alarms.queues.discard(facts.id)
+    state.alarms.attempts.set(facts.id, at + state.limits.attempt_timeout_s)
     total, used = worker.slots_total, worker.slots.used
     worker.slots.take(facts.id, job.attempt, min(facts.slots, total))
     state.note(
@@ -124,6 +161,7 @@ def _dispatch(
             attempt=job.attempt,
             pool_id=worker.pool_id,
             worker_id=worker.worker_id,
+            kept_tokens=job.kept_tokens,
         )
     )
     out.append(
@@ -133,5 +171,6 @@ def _dispatch(
             pool_id=worker.pool_id,
             worker_id=worker.worker_id,
             incarnation=worker.incarnation,
+            keep_tokens=job.kept_tokens,
         )
     )

@@ -1,74 +1,86 @@
-"""Orders workers for services without one, and counts the starts that came to nothing.
+"""Orders workers for services without one, and takes back what nobody wants any more.
 
-Single flight: while a worker of a service is on its way, no other is ordered for it. After
-start_attempts failures in a row the waiting jobs fail with the reason, in bounded batches.
+Single flight: while a worker of a service is on its way, no other is ordered for it.
 """
+
+from collections.abc import Collection, Iterable, Mapping
 
 from orchestrator_core.cluster.pools import PoolRecord
 from orchestrator_core.cluster.workers import COMING, WorkerRecord
 from orchestrator_core.contracts.pool import Owner, WantedWorker, WorkerStatus
-from orchestrator_core.contracts.tasks import JobStatus
-from orchestrator_core.errors import Code
 from orchestrator_core.ids import PoolId
-from orchestrator_core.placement.choose import choose_home
+from orchestrator_core.placement.choose import Choice, choose_home
 from orchestrator_core.placement.filters import HomeNeed
 from orchestrator_core.scheduler.commands import StartWorker, StopWorker
-from orchestrator_core.scheduler.endings import end_early
-from orchestrator_core.scheduler.events import SpawnRefused, WorkerStopRequested
-from orchestrator_core.scheduler.state import (
-    Commands,
-    Failure,
-    JobRecord,
-    MachineState,
-    Service,
-)
+from orchestrator_core.scheduler.events import WorkerStopRequested
+from orchestrator_core.scheduler.records import JobRecord, Service
+from orchestrator_core.scheduler.state import Commands, MachineState
+from orchestrator_core.units import format_duration
 
 __all__ = [
-    "abandon_start",
+    "choose_home_for",
+    "ensure_lane",
     "ensure_supply",
     "forget_order",
-    "on_spawn_refused",
+    "home_need",
     "on_stop_requested",
+    "order_stop",
+    "quarantine",
     "retire",
-    "start_failed",
-    "start_succeeded",
-    "sweep_condemned",
 ]
-
-# The pool may have the order all the same: the wanted set in its next heartbeat repeats it.
-_UNHEARD = frozenset({Code.UNREACHABLE, Code.TIMEOUT})
 
 
 def ensure_supply(state: MachineState, service: Service, at: float, out: Commands) -> None:
     """Order one worker if jobs wait that no worker serves or is about to serve."""
-    if service.condemned is not None or service.retry_at is not None:
+    if not _may_order(service):
         return
-    for pin, lane in service.lanes.items():
-        head = lane.peek()
-        if head is None or service.has_supply(pin):
+    best: tuple[int, JobRecord, PoolRecord, tuple[str, ...]] | None = None
+    for pin in _known_pins(state, service):
+        job = _unsupplied(state, service, pin)
+        home = None if job is None else choose_home_for(state, job, at)
+        if job is None or home is None or home.chosen is None:
             continue
-        if any(worker.status in COMING for worker in service.workers.values()):
-            return
-        job = state.jobs[head]
-        need = HomeNeed(job.facts.spec, pin, service.strikes)
-        choice = choose_home(state.pools.values(), need)
-        if choice.chosen is not None:
-            _order_start(state, job, choice.chosen, choice.reasons, at, out)
-            return
+        trouble = service.troubles.get(home.chosen.pool_id)
+        strikes = 0 if trouble is None else trouble.strikes
+        if best is None or strikes < best[0]:
+            best = strikes, job, home.chosen, home.reasons
+        if not strikes:
+            break
+    if best is not None:
+        # What keeps failing on one pool must not keep those waiting who want another.
+        _order_start(state, best[1], best[2], best[3], at, out)
 
 
-def on_spawn_refused(state: MachineState, event: SpawnRefused, out: Commands) -> None:
-    """Count a refused order as a failed start; an order that was not heard stands."""
-    worker = state.workers.get(event.worker_id)
-    if worker is None or worker.report is not None or not worker.ours:
-        state.late_facts += 1
+def ensure_lane(state: MachineState, lane_of: JobRecord, at: float, out: Commands) -> None:
+    """Do the same after a job came or went: nothing has changed for lanes other than its own."""
+    service, pin = lane_of.service, lane_of.facts.pin_pool
+    if not _may_order(service):
         return
-    if event.reason in _UNHEARD:
-        return
-    service = state.service(worker.key)
-    forget_order(state, worker)
-    failure = Failure(event.reason, event.message, event.at)
-    start_failed(state, service, worker.pool_id, failure, out)
+    job = _unsupplied(state, service, pin)
+    home = None if job is None else choose_home_for(state, job, at)
+    if job is not None and home is not None and home.chosen is not None:
+        _order_start(state, job, home.chosen, home.reasons, at, out)
+
+
+def home_need(job: JobRecord, at: float) -> HomeNeed:
+    """What a worker for this job asks of a pool, with what went wrong before."""
+    troubles = job.service.troubles
+    strikes = {pool_id: trouble.strikes for pool_id, trouble in troubles.items()}
+    return HomeNeed(job.facts.spec, job.facts.pin_pool, strikes, quarantine(job.service, at))
+
+
+def quarantine(service: Service, at: float) -> Mapping[PoolId, str]:
+    """The pools that are no home for a service for now, each with the reason."""
+    reasons: dict[PoolId, str] = {}
+    for pool_id, trouble in service.troubles.items():
+        until = trouble.quarantined_until
+        if until is not None and until > at:
+            left = format_duration(until - at)
+            reasons[pool_id] = (
+                f"is set aside for {service.key.model} for {left}: "
+                f"{trouble.strikes} starts failed there"
+            )
+    return reasons
 
 
 def on_stop_requested(state: MachineState, event: WorkerStopRequested, out: Commands) -> None:
@@ -77,13 +89,29 @@ def on_stop_requested(state: MachineState, event: WorkerStopRequested, out: Comm
     if worker is None or worker.stop_ordered:
         state.late_facts += 1
         return
+    order_stop(state, worker, out)
+    ensure_supply(state, state.service(worker.key), event.at, out)
+
+
+def order_stop(state: MachineState, worker: WorkerRecord, out: Commands) -> None:
+    """Have a pool stop a worker; one of which no report came is forgotten at once."""
     worker.stop_ordered = True
-    out.append(_stop(state.pools[worker.pool_id], worker))
+    pool = state.pools[worker.pool_id]
+    pool.unwant(worker.worker_id)
+    # A person's worker was never in the wanted set, yet every order has its own revision.
+    pool.revision += 1
+    out.append(
+        StopWorker(
+            pool_id=pool.pool_id,
+            worker_id=worker.worker_id,
+            generation=worker.generation,
+            revision=pool.revision,
+        )
+    )
     if worker.report is None:
         state.drop_worker(worker)
     else:
         state.index(worker)
-    ensure_supply(state, state.service(worker.key), event.at, out)
 
 
 def retire(state: MachineState, worker: WorkerRecord, was: WorkerStatus) -> bool:
@@ -97,70 +125,46 @@ def retire(state: MachineState, worker: WorkerRecord, was: WorkerStatus) -> bool
     return failed
 
 
-def abandon_start(state: MachineState, worker: WorkerRecord, at: float, out: Commands) -> None:
-    """Give up on an order of which no report ever came."""
-    waited_s = state.limits.start_timeout_s
-    line = f"pool {worker.pool_id} did not report the worker within {waited_s:.0f} s"
-    service = state.service(worker.key)
-    out.append(_stop(state.pools[worker.pool_id], worker))
-    state.drop_worker(worker)
-    failure = Failure(Code.WORKER_START_FAILED, line, at)
-    start_failed(state, service, worker.pool_id, failure, out)
-
-
-def start_failed(
-    state: MachineState, service: Service, pool_id: PoolId, failure: Failure, out: Commands
-) -> None:
-    """Wait before the next start, or condemn the waiting jobs when there were enough."""
-    limits = state.limits
-    service.failures += 1
-    if failure.code is Code.MODEL_INCOMPATIBLE:
-        service.failures = max(service.failures, limits.start_attempts)
-    service.strikes[pool_id] = service.strikes.get(pool_id, 0) + 1
-    service.last_failure = failure
-    backoff = limits.start_backoff_s
-    service.retry_at = failure.at + backoff[min(service.failures, len(backoff)) - 1]
-    state.alarms.retries.set(service.key, service.retry_at)
-    if service.failures >= limits.start_attempts:
-        service.condemned = failure
-        sweep_condemned(state, service, failure.at, out)
-
-
-def start_succeeded(state: MachineState, service: Service) -> None:
-    """A worker came up: what failed before is forgotten."""
-    service.failures, service.last_failure, service.retry_at = 0, None, None
-    service.strikes.clear()
-    state.alarms.retries.discard(service.key)
-
-
-def sweep_condemned(state: MachineState, service: Service, at: float, out: Commands) -> None:
-    """Fail the next batch of jobs that waited when the service was given up."""
-    failure = service.condemned
-    if failure is None:
-        return
-    for _ in range(state.limits.settle_batch):
-        job = _next_condemned(state, service, failure.at)
-        if job is None:
-            service.condemned = None
-            state.alarms.sweeps.discard(service.key)
-            ensure_supply(state, service, at, out)
-            return
-        end_early(state, job, JobStatus.FAILED, failure.code, failure.message, out)
-    state.alarms.sweeps.set(service.key, at)
-
-
 def forget_order(state: MachineState, worker: WorkerRecord) -> None:
     """Drop an order that its pool never took up."""
     state.pools[worker.pool_id].unwant(worker.worker_id)
     state.drop_worker(worker)
 
 
-def _next_condemned(state: MachineState, service: Service, before: float) -> JobRecord | None:
-    for pin, lane in service.lanes.items():
-        key = lane.head_key()
-        if key is not None and key[0] <= before and not service.has_supply(pin):
-            return state.jobs[key[1]]
-    return None
+def choose_home_for(state: MachineState, job: JobRecord, at: float) -> Choice[PoolRecord]:
+    """Choose a pool for a worker that takes this job; a pinned job needs only one looked at."""
+    need, pin = home_need(job, at), job.facts.pin_pool
+    pools = state.pools.values() if pin is None else _only(state.pools.get(pin))
+    choice = choose_home(pools, need)
+    if choice.chosen is not None or not need.quarantine:
+        return choice
+    # The last possible home is tried all the same: better a slow answer than none.
+    return choose_home(pools, HomeNeed(need.spec, need.pool_id, need.strikes))
+
+
+def _only(pool: PoolRecord | None) -> Collection[PoolRecord]:
+    return () if pool is None else (pool,)
+
+
+def _may_order(service: Service) -> bool:
+    if not service.waiting or service.condemned is not None or service.retry_at is not None:
+        return False
+    return not any(worker.status in COMING for worker in service.workers.values())
+
+
+def _known_pins(state: MachineState, service: Service) -> Iterable[PoolId | None]:
+    """The lanes for which a worker can be ordered at all; neither list is read where it is long."""
+    lanes, pools = service.lanes, state.pools
+    if len(lanes) <= len(pools):
+        return [pin for pin in lanes if pin is None or pin in pools]
+    return [None, *(pool_id for pool_id in pools if pool_id in lanes)]
+
+
+def _unsupplied(state: MachineState, service: Service, pin: PoolId | None) -> JobRecord | None:
+    """The first job of a lane that no worker serves or is about to serve."""
+    lane = service.lanes.get(pin)
+    head = None if lane is None else lane.peek()
+    return None if head is None or service.has_supply(pin) else state.jobs[head]
 
 
 def _order_start(
@@ -182,6 +186,7 @@ def _order_start(
         slots=state.slots.of(worker_id),
         slots_total=spec.parallel or 1,
         status_since=at,
+        came_at=at,
         usable=True,
     )
     revision = pool.want(WantedWorker(worker_id=worker_id, generation=1, spec=spec))
@@ -198,16 +203,4 @@ def _order_start(
             revision=revision,
             spec=spec,
         )
-    )
-
-
-def _stop(pool: PoolRecord, worker: WorkerRecord) -> StopWorker:
-    pool.unwant(worker.worker_id)
-    # A person's worker was never in the wanted set, yet every order has its own revision.
-    pool.revision += 1
-    return StopWorker(
-        pool_id=pool.pool_id,
-        worker_id=worker.worker_id,
-        generation=worker.generation,
-        revision=pool.revision,
     )

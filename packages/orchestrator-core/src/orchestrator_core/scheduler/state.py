@@ -3,8 +3,6 @@
 Only the handlers of this package write here; everyone else asks scheduler.machine.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator_core import ids
@@ -12,135 +10,24 @@ from orchestrator_core.cluster.pools import PoolRecord
 from orchestrator_core.cluster.slots import SlotLedger
 from orchestrator_core.cluster.workers import COMING, SERVING, ServiceKey, WorkerRecord
 from orchestrator_core.contracts.pool import ModelReport, PoolState
-from orchestrator_core.contracts.tasks import JobStatus
-from orchestrator_core.errors import Code
+from orchestrator_core.contracts.tasks import Priority
 from orchestrator_core.ids import JobId, PoolId, WorkerId
+from orchestrator_core.jobs.fairness import FairOrder
 from orchestrator_core.jobs.notes import Note, remember
-from orchestrator_core.jobs.queue import FifoQueue, JobQueue
+from orchestrator_core.jobs.queue import FairQueue
 from orchestrator_core.scheduler.commands import Command
-from orchestrator_core.scheduler.events import JobFacts
-from orchestrator_core.scheduler.heaps import KeyedHeap
+from orchestrator_core.scheduler.due import Alarms
+from orchestrator_core.scheduler.limits import MachineLimits
+from orchestrator_core.scheduler.pace import Beat
+from orchestrator_core.scheduler.records import JobRecord, Service
 
-__all__ = [
-    "Alarms",
-    "Commands",
-    "Failure",
-    "JobRecord",
-    "MachineLimits",
-    "MachineState",
-    "Service",
-]
+__all__ = ["Commands", "MachineState"]
 
 Commands = list[Command]
 
 _NONCE_BITS: Final = 54
 _COUNTER_BITS: Final = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineLimits:
-    """The numbers of the rules; settle_batch bounds the mass endings of one event."""
-
-    suspect_after_s: float = 15.0
-    lost_after_s: float = 45.0
-    start_timeout_s: float = 60.0
-    start_backoff_s: tuple[float, ...] = (1.0, 2.0, 4.0)
-    start_attempts: int = 3
-    max_attempts: int = 3
-    notes_per_job: int = 8
-    shortlist: int = 4
-    settle_batch: int = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a service has no worker."""
-
-    code: Code
-    message: str
-    at: float
-
-
-@dataclass(slots=True, eq=False)
-class JobRecord:
-    """A job that has not ended; placement fields mean the current attempt."""
-
-    facts: JobFacts
-    service: "Service"
-    status: JobStatus = JobStatus.QUEUED
-    attempt: int = 0
-    failures: int = 0
-    tokens: int = 0
-    worker_id: WorkerId | None = None
-    pool_id: PoolId | None = None
-    incarnation: int = 0
-    first_token_at: float | None = None
-    lost_on: set[tuple[WorkerId, int]] | None = None
-    notes: list[Note] = field(default_factory=list[Note])
-
-
-@dataclass(slots=True, eq=False)
-class Service:
-    """One sub-queue and the workers that serve it.
-
-    A lane holds the jobs of one pin (None: anywhere), so that a job waiting for its pool never
-    stands in the way of others. `open` ranks the workers that may take work now by slots in use.
-    `condemned` is set while the waiting jobs are being failed in bounded batches.
-    """
-
-    key: ServiceKey
-    lanes: dict[PoolId | None, JobQueue] = field(
-        default_factory=lambda: {None: FifoQueue()}  # Most services never see a pin.
-    )
-    workers: dict[WorkerId, WorkerRecord] = field(default_factory=dict[WorkerId, WorkerRecord])
-    open: KeyedHeap[WorkerId] = field(default_factory=KeyedHeap[WorkerId])
-    failures: int = 0
-    strikes: dict[PoolId, int] = field(default_factory=dict[PoolId, int])
-    last_failure: Failure | None = None
-    retry_at: float | None = None
-    condemned: Failure | None = None
-
-    @property
-    def waiting(self) -> int:
-        """Jobs in the sub-queue."""
-        return sum(len(lane) for lane in self.lanes.values())
-
-    def has_supply(self, pin: PoolId | None) -> bool:
-        """True when a worker for this lane serves or is on its way."""
-        if pin is None:
-            return bool(self.workers)
-        return any(worker.pool_id == pin for worker in self.workers.values())
-
-    def oldest_lane(self, pins: Iterable[PoolId | None]) -> PoolId | None:
-        """The pin of the lane whose head waits longest; None also when all are empty."""
-        best: tuple[tuple[float, JobId], PoolId | None] | None = None
-        for pin in pins:
-            lane = self.lanes.get(pin)
-            key = None if lane is None else lane.head_key()
-            if key is not None and (best is None or key < best[0]):
-                best = (key, pin)
-        return None if best is None else best[1]
-
-
-@dataclass(slots=True, eq=False)
-class Alarms:
-    """What will be due, by kind; a key that is gone never rings."""
-
-    deadlines: KeyedHeap[JobId] = field(default_factory=KeyedHeap[JobId])
-    liveness: KeyedHeap[PoolId] = field(default_factory=KeyedHeap[PoolId])
-    starts: KeyedHeap[WorkerId] = field(default_factory=KeyedHeap[WorkerId])
-    retries: KeyedHeap[ServiceKey] = field(default_factory=KeyedHeap[ServiceKey])
-    sweeps: KeyedHeap[ServiceKey] = field(default_factory=KeyedHeap[ServiceKey])
-
-    def next_at(self) -> float | None:
-        """The earliest of all."""
-        # Asked after every event: most heaps are empty most of the time.
-        first: float | None = None
-        for heap in (self.deadlines, self.liveness, self.starts, self.retries, self.sweeps):
-            top = heap.top_rank() if heap else None
-            if top is not None and (first is None or top < first):
-                first = top
-        return first
+_SERVICES_MIN: Final = 256
 
 
 class MachineState:
@@ -156,18 +43,39 @@ class MachineState:
         self.held_models: dict[str, ModelReport] = {}
         self.slots = SlotLedger()
         self.alarms = Alarms()
+        self.endings = Beat()
         self.waiting = 0
         self.late_facts = 0
+        self.began_at: float | None = None
+        self.brake_since: float | None = None
         self._nonce = nonce & ((1 << _NONCE_BITS) - 1)
         self._epoch_ms = epoch_ms
+        self._services_max = _SERVICES_MIN
         self._made_ids = 0
 
     def service(self, key: ServiceKey) -> Service:
         """The service of a (model, task), made at the first question."""
         service = self.services.get(key)
         if service is None:
-            service = self.services[key] = Service(key)
+            order = FairOrder(self.limits.batch_patience_s)
+            service = self.services[key] = Service(key, order)
         return service
+
+    def close_idle_services(self) -> None:
+        """Forget services of which nothing is left, once there are many more than are in use.
+
+        What people ask for changes over the months; a model that nobody asks for again costs nothing.
+        """
+        if len(self.services) <= self._services_max:
+            return
+        used = {job.service.key for job in self.jobs.values()}
+        used.update(worker.key for worker in self.workers.values())
+        self.services = {
+            key: service
+            for key, service in self.services.items()
+            if key in used or service.retry_at is not None or service.has_quarantine(self.now)
+        }
+        self._services_max = max(_SERVICES_MIN, 2 * len(self.services))
 
     def hold_models(self, pool: PoolRecord, models: tuple[ModelReport, ...]) -> bool:
         """Take a pool's word about its models; tells whether it changed anything.
@@ -191,31 +99,48 @@ class MachineState:
         return WorkerId(ids.format_id(ids.PREFIX_WORKER, uuid))
 
     def enqueue(self, job: JobRecord) -> None:
-        """Put a job at its place in its lane."""
-        lanes, facts = job.service.lanes, job.facts
-        lane = lanes.get(facts.pin_pool)
+        """Put a job at its place in its lane; one that was here before has its old place."""
+        service, facts = job.service, job.facts
+        ticket = job.ticket
+        if ticket is None:
+            ticket = job.ticket = service.order.draw(
+                facts.id,
+                facts.key_id,
+                queued_at=facts.queued_at,
+                is_batch=facts.priority is Priority.BATCH,
+                slots=facts.slots,
+                weight=facts.weight,
+            )
+        lane = service.lanes.get(facts.pin_pool)
         if lane is None:
-            lane = lanes[facts.pin_pool] = FifoQueue()
-        lane.enqueue(facts.id, facts.queued_at)
+            lane = service.lanes[facts.pin_pool] = FairQueue(service.order)
+        lane.enqueue(ticket)
+        service.waiting += 1
         self.waiting += 1
 
-    def dequeue(self, service: Service, pin: PoolId | None) -> JobRecord:
-        """Take the head of a lane that is not empty."""
-        lane = service.lanes[pin]
-        job_id = lane.dequeue()
-        if job_id is None:
-            raise LookupError(f"no job waits for {service.key.model} in lane {pin}")
+    def dequeue(self, job: JobRecord) -> None:
+        """Take a job out of its lane because its turn has come."""
+        if job.ticket is None:
+            raise LookupError(f"{job.facts.id} never waited")
+        lanes, pin = job.service.lanes, job.facts.pin_pool
+        lane = lanes[pin]
+        lane.serve(job.ticket)
         if pin is not None and not lane:
-            del service.lanes[pin]
+            del lanes[pin]
+        job.service.waiting -= 1
         self.waiting -= 1
-        return self.jobs[job_id]
 
     def unqueue(self, job: JobRecord) -> None:
-        """Take a job out of its lane, wherever it stands; one that never got in is fine."""
+        """Take a job out of its lane or its backoff; one that never got in is fine."""
+        if job.wake_at is not None:
+            job.wake_at = None
+            self.alarms.wakeups.discard(job.facts.id)
+            return
         lanes, pin = job.service.lanes, job.facts.pin_pool
         lane = lanes.get(pin)
-        if lane is None or not lane.remove(job.facts.id):
+        if lane is None or job.ticket is None or not lane.remove(job.ticket):
             return
+        job.service.waiting -= 1
         self.waiting -= 1
         if pin is not None and not lane:
             del lanes[pin]
@@ -227,17 +152,29 @@ class MachineState:
     def index(self, worker: WorkerRecord) -> None:
         """Bring the indexes in line with a worker after any change of it or its pool."""
         service = self.service(worker.key)
+        service.offer = None
         pool = self.pools[worker.pool_id]
         # A draining pool supplies nobody: what waits must be able to get a worker elsewhere.
         alive = worker.usable and not worker.stop_ordered and not pool.draining
         serving = worker.status in SERVING
-        if alive and (serving or worker.status in COMING):
+        if alive and (serving or (worker.status in COMING and not worker.overdue)):
             service.workers[worker.worker_id] = worker
         else:
             service.workers.pop(worker.worker_id, None)
         online = pool.status is PoolState.ONLINE
         worker.open = alive and serving and online and worker.blocked_at is None
+        self.watch_load(worker)
         self.rank(service, worker)
+
+    def watch_load(self, worker: WorkerRecord) -> None:
+        """Time how long a worker comes, as long as it does and nobody gave it up."""
+        loads = self.alarms.loads
+        if worker.status in COMING and worker.usable and not worker.stop_ordered:
+            if not worker.overdue:
+                loads.set(worker.worker_id, worker.came_at + self.limits.load_timeout_s)
+        else:
+            worker.overdue = False
+            loads.discard(worker.worker_id)
 
     def rank(self, service: Service, worker: WorkerRecord) -> None:
         """Bring the ranking of open workers in line with the slots in use."""
@@ -247,12 +184,15 @@ class MachineState:
             service.open.discard(worker.worker_id)
 
     def drop_worker(self, worker: WorkerRecord) -> None:
-        """Forget a worker; slots that attempts still hold stay counted."""
+        """Forget a worker; slots that attempts still hold stay counted, those let go do not."""
         worker.usable = worker.open = False
         service = self.service(worker.key)
+        service.offer = None
         service.workers.pop(worker.worker_id, None)
         service.open.discard(worker.worker_id)
         self.workers.pop(worker.worker_id, None)
         self.pools[worker.pool_id].worker_ids.discard(worker.worker_id)
         self.alarms.starts.discard(worker.worker_id)
+        self.alarms.loads.discard(worker.worker_id)
+        worker.slots.let_all_go()
         self.slots.forget_idle(worker.worker_id)

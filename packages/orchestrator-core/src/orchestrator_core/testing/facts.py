@@ -37,6 +37,8 @@ def job_facts(
     slots: int = 1,
     durable: bool = True,
     pin_pool: str | None = None,
+    key: KeyId | None = None,
+    weight: int = 1,
 ) -> JobFacts:
     """The n-th job of a test; its model and task are those of its spec."""
     spec = spec or worker_spec()
@@ -45,13 +47,14 @@ def job_facts(
         model=spec.model.model_id,
         task=spec.task,
         priority=priority,
-        key_id=key_id(),
+        key_id=key or key_id(),
         spec=spec,
         queued_at=queued_at,
         deadline_at=deadline_at,
         slots=slots,
         durable=durable,
         pin_pool=None if pin_pool is None else PoolId(pin_pool),
+        weight=weight,
     )
 
 

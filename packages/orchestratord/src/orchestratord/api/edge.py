@@ -16,11 +16,13 @@ from orchestrator_core.errors import Code, LlorchError, Refusal
 from orchestrator_core.ids import KeyId
 from orchestratord.api.asgi import App, Message, Receive, Send
 from orchestratord.api.asgi import Scope as AsgiScope
-from orchestratord.api.gatekeeper import Gatekeeper, correlation_id_from
+from orchestratord.api.gatekeeper import Denial, Gatekeeper, correlation_id_from
+from orchestratord.api.heads import Marks
 from orchestratord.api.matching import RouteMap, without_slash
-from orchestratord.api.request import BROKEN, ClientGoneError, Request, header, read_body
+from orchestratord.api.request import BROKEN, ClientGoneError, Request, read_body
 from orchestratord.routes import Manner, Route, Scope
-from orchestratord.runtime.keyring import Principal
+from orchestratord.runtime.keys.denials import Denials
+from orchestratord.runtime.keys.keyring import Principal
 
 __all__ = ["REQUEST_KEY", "Edge", "HotHandler"]
 
@@ -41,11 +43,13 @@ class Edge:
         *,
         routes: RouteMap,
         gatekeeper: Gatekeeper,
+        denials: Denials,
         hot: Mapping[str, HotHandler],
         plain: App,
     ) -> None:
         self._routes = routes
         self._gatekeeper = gatekeeper
+        self._denials = denials
         self._hot = hot
         self._plain = plain
         # Marks have to differ, not to be secret: a counter behind a nonce costs no system call.
@@ -56,11 +60,12 @@ class Edge:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        request = self._request(scope, receive, send)
+        marks = Marks.of(scope["headers"])
+        request = self._request(marks, scope, receive, send)
         # Every request is a task with a context of its own: nothing has to be unbound.
         structlog.contextvars.bind_contextvars(correlation_id=request.correlation_id)
         try:
-            await self._serve(request)
+            await self._serve(request, marks)
         except ClientGoneError:
             return
         except LlorchError as problem:
@@ -71,8 +76,8 @@ class Edge:
             if not request.answered:
                 await request.refuse(Refusal(Code.INTERNAL, BROKEN))
 
-    def _request(self, scope: AsgiScope, receive: Receive, send: Send) -> Request:
-        marker = correlation_id_from(header(scope, b"x-correlation-id"))
+    def _request(self, marks: Marks, scope: AsgiScope, receive: Receive, send: Send) -> Request:
+        marker = correlation_id_from(marks.correlation_id)
         return Request(
             scope=scope,
             receive=receive,
@@ -83,8 +88,8 @@ class Edge:
             correlation_id=marker or f"{self._nonce}{next(self._counter):016x}",
         )
 
-    async def _serve(self, request: Request) -> None:
-        refusal = self._pass(request)
+    async def _serve(self, request: Request, marks: Marks) -> None:
+        refusal = self._pass(request, marks)
         if refusal is not None:
             if request.route is _UNMATCHED:
                 # Refusals before the match still speak the dialect of the path they were sent to.
@@ -95,10 +100,9 @@ class Edge:
         else:
             await self._serve_plain(request)
 
-    def _pass(self, request: Request) -> Refusal | None:
+    def _pass(self, request: Request, marks: Marks) -> Refusal | None:
         scope = request.scope
-        host, origin = header(scope, b"host"), header(scope, b"origin")
-        refusal = self._gatekeeper.check_host(host, origin)
+        refusal = self._gatekeeper.check_host(marks)
         if refusal is not None:
             return refusal
         match = self._routes.find(scope["method"], scope["path"])
@@ -107,16 +111,21 @@ class Edge:
         request.route, request.params = match.route, match.params
         if match.route.scope is Scope.OPEN:
             return None
-        holder = self._gatekeeper.admit(match.route.scope, _credential(scope))
-        if isinstance(holder, Refusal):
-            return holder
+        holder = self._gatekeeper.admit(match.route.scope, marks)
+        if isinstance(holder, Denial):
+            client: tuple[str, int] | None = scope.get("client")
+            address = client[0] if client else ""
+            return self._denials.tell(holder.reason, address) or holder.refusal
         request.holder = holder
         return None
 
     async def _serve_plain(self, request: Request) -> None:
         body = await read_body(request.scope, request.receive, request.route.body_cap_bytes)
-        if isinstance(body, Refusal):
-            await request.refuse(body)
+        refusal = body if isinstance(body, Refusal) else None
+        if refusal is None and body and request.holder is not _NOBODY:
+            refusal = self._gatekeeper.still_admits(request.holder)
+        if refusal is not None:
+            await request.refuse(refusal)
             return
         marker = request.correlation_id.encode()
 
@@ -137,12 +146,3 @@ class Edge:
             REQUEST_KEY: request,
         }
         await self._plain(seen, replay, marked_send)
-
-
-def _credential(scope: AsgiScope) -> str | None:
-    """The one reading of a key: OpenAI's header, or the one that Anthropic's clients send."""
-    bearer = header(scope, b"authorization")
-    if bearer is not None:
-        kind, _, token = bearer.partition(" ")
-        return token.strip() if kind.lower() == "bearer" else None
-    return header(scope, b"x-api-key")

@@ -5,14 +5,18 @@ Neither a loopback peer nor a forwarded header grants anything; only a key does.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.ids import KeyId
+from orchestratord.api.heads import Marks
 from orchestratord.routes import Scope
-from orchestratord.runtime.keyring import Principal
+from orchestratord.runtime.keys.denials import Reason
+from orchestratord.runtime.keys.keyring import KEY_ENDED, KeyFault, Principal
 
-__all__ = ["Gatekeeper", "Keys", "correlation_id_from"]
+__all__ = ["Denial", "Gatekeeper", "Keys", "correlation_id_from"]
 
 _CORRELATION: Final = re.compile(r"[a-zA-Z0-9-]{1,64}")
 _INCLUDES: Final = {
@@ -25,7 +29,16 @@ _INCLUDES: Final = {
 # A Host field is a name or an address with its port, and nothing that a URL could hide in it.
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 _KNOWN_LIMIT: Final = 64
+_ONE_EACH: Final = frozenset({b"host", b"origin"})
+_KEY_FIELDS: Final = frozenset({b"authorization", b"x-api-key"})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+_FAULTS: Final = {
+    KeyFault.UNKNOWN: (Reason.UNKNOWN, "this key is not known here"),
+    KeyFault.REVOKED: (Reason.REVOKED, "this key was revoked: ask an administrator for a new one"),
+    KeyFault.EXPIRED: (Reason.EXPIRED, "this key has expired: ask an administrator for a new one"),
+}
 
 
 class Keys(Protocol):
@@ -34,6 +47,22 @@ class Keys(Protocol):
     def find(self, token: str) -> Principal | None:
         """Look a key up."""
         ...
+
+    def fault_of(self, token: str) -> KeyFault:
+        """Say why a key opens nothing."""
+        ...
+
+    def holds(self, key_id: KeyId) -> bool:
+        """Tell whether a key that was found is still valid."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A caller that is turned away, and the kind of its fault."""
+
+    reason: Reason
+    refusal: Refusal
 
 
 def correlation_id_from(text: str | None) -> str | None:
@@ -50,8 +79,12 @@ class Gatekeeper:
         # Spellings that were let in; few differ, and no more are kept than it is worth.
         self._known: set[str] = set()
 
-    def check_host(self, host: str | None, origin: str | None) -> Refusal | None:
+    def check_host(self, marks: Marks) -> Refusal | None:
         """Refuse names that are not ours: a rebound DNS name or another site's page."""
+        host, origin = marks.host, marks.origin
+        if marks.repeated and marks.repeated & _ONE_EACH:
+            text = "the head names several hosts or origins: send one"
+            return Refusal(Code.INVALID_REQUEST, text)
         if host not in self._known and not self._is_ours(host):
             return Refusal(
                 Code.FORBIDDEN_HOST,
@@ -69,16 +102,27 @@ class Gatekeeper:
             self._known.add(host)
         return True
 
-    def admit(self, scope: Scope, credential: str | None) -> Principal | Refusal:
+    def admit(self, scope: Scope, marks: Marks) -> Principal | Denial:
         """Find the holder of a key and check that the route is open to it."""
-        if not credential:
-            return Refusal(Code.NO_KEY, "send your key as `Authorization: Bearer KEY`")
-        holder = self._keys.find(credential)
+        if marks.has_two_tokens or (marks.repeated and marks.repeated & _KEY_FIELDS):
+            message = "the head holds several keys: send one, as `Authorization: Bearer KEY`"
+            return Denial(Reason.TWO_KEYS, Refusal(Code.BAD_KEY, message))
+        token = marks.token
+        if not token:
+            refusal = Refusal(Code.NO_KEY, "send your key as `Authorization: Bearer KEY`")
+            return Denial(Reason.NO_KEY, refusal)
+        holder = self._keys.find(token)
         if holder is None:
-            return Refusal(Code.BAD_KEY, "this key is not known here")
+            reason, message = _FAULTS[self._keys.fault_of(token)]
+            return Denial(reason, Refusal(Code.BAD_KEY, message))
         if not holder.scopes & _INCLUDES[scope]:
-            return Refusal(Code.SCOPE, f"this needs a key with the scope {scope}")
+            refusal = Refusal(Code.SCOPE, f"this needs a key with the scope {scope}")
+            return Denial(Reason.SCOPE, refusal)
         return holder
+
+    def still_admits(self, holder: Principal) -> Refusal | None:
+        """Ask again, once a body has taken its time to come."""
+        return None if self._keys.holds(holder.key_id) else KEY_ENDED
 
 
 def _name_of(url: str) -> str | None:

@@ -1,6 +1,6 @@
 """Writes the OpenAPI document from the route table; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from pydantic import BaseModel
@@ -12,6 +12,36 @@ from orchestratord.routes import Route, Scope
 __all__ = ["openapi_document"]
 
 _PREFIX: Final = "#/components/schemas/"
+
+_CLASS: Final = ("X-Llorch-Priority", "header", "batch lowers the class of the key")
+# What a caller may send besides the path and the body, by handler: name, place, meaning.
+_FIELDS: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
+    "openai.chat": (_CLASS,),
+    "tasks.submit": (
+        _CLASS,
+        (
+            "Idempotency-Key",
+            "header",
+            "1 to 255 visible ASCII letters; sent again with the same body it gives the same job, "
+            "and the answer has the header Idempotent-Replayed",
+        ),
+    ),
+    "tasks.events": (
+        ("Last-Event-ID", "header", "the last event that the client has; wins over after"),
+        ("after", "query", "the last event that the client has"),
+    ),
+    "tasks.list": (
+        ("status", "query", "only jobs in this state"),
+        ("model", "query", "only jobs of this model"),
+        ("priority", "query", "only jobs of this class"),
+        ("cursor", "query", "next of the page before"),
+        ("limit", "query", "jobs of a page, 1 to 500"),
+    ),
+    "usage.list": (
+        ("since", "query", "a moment of RFC 3339, or hours or days back: 24h, 7d"),
+        ("key", "query", "only the usage of this key"),
+    ),
+}
 
 
 def openapi_document(routes: Iterable[Route], version: str) -> dict[str, object]:
@@ -50,8 +80,11 @@ def _operation(row: Route) -> dict[str, object]:
         "operationId": row.handler,
         "summary": row.summary,
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in names
+            *(_parameter(name, "path", required=True) for name in names),
+            *(
+                {**_parameter(name, place, required=False), "description": meaning}
+                for name, place, meaning in _FIELDS.get(row.handler, ())
+            ),
         ],
         "responses": {str(row.status): accepted, "4XX": refused, "5XX": refused},
         "security": [] if row.scope is Scope.OPEN else [{"key": []}],
@@ -60,6 +93,10 @@ def _operation(row: Route) -> dict[str, object]:
     if row.request is not None:
         operation["requestBody"] = {"required": True, "content": _content(row.request)}
     return operation
+
+
+def _parameter(name: str, place: str, *, required: bool) -> dict[str, object]:
+    return {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
 
 
 def _content(model: type[BaseModel]) -> dict[str, object]:

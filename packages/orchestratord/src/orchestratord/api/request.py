@@ -1,6 +1,7 @@
 """One request past the edge: who calls, which route, its body, and the ways to answer it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 import orjson
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator_core.errors import Code, Refusal
 from orchestratord.api.asgi import Receive, Scope, Send
 from orchestratord.routes import Route
-from orchestratord.runtime.keyring import Principal
+from orchestratord.runtime.keys.keyring import Principal
 from orchestratord.serving.dialects import openai_errors
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ClientGoneError",
     "Request",
     "header",
+    "headers_named",
     "read_body",
     "refusal_reply",
     "validation_refusal",
@@ -47,11 +49,18 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def headers_named(scope: Scope, name: bytes) -> list[str]:
+    """The values of all headers with one name."""
+    headers: Headers = scope["headers"]
+    return [value.decode("latin-1") for key, value in headers if key == name]
+
+
 class Request:
     """What a hot handler works with."""
 
     __slots__ = (
         "answered", "correlation_id", "holder", "params", "receive", "route", "scope", "send",
+        "size_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +83,8 @@ class Request:
         self.correlation_id = correlation_id
         # True from the first message on: after that nothing else can be said.
         self.answered = False
+        # Of the body, once it was read.
+        self.size_bytes = 0
 
     def query(self, name: str) -> str | None:
         """A query parameter as it was sent; our own are plain numbers and words."""
@@ -86,7 +97,10 @@ class Request:
 
     async def body(self) -> bytes | Refusal:
         """Read the whole body within the route's cap."""
-        return await read_body(self.scope, self.receive, self.route.body_cap_bytes)
+        body = await read_body(self.scope, self.receive, self.route.body_cap_bytes)
+        if not isinstance(body, Refusal):
+            self.size_bytes = len(body)
+        return body
 
     async def parsed(self, model: type[M], refused: frozenset[str] = frozenset()) -> M | Refusal:
         """Read and check the body; fields that no caller may set are refused by name."""
@@ -180,6 +194,10 @@ def refusal_reply(
     refusal: Refusal, path: str, correlation_id: str
 ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """Status, body and headers of a refusal: OpenAI's form on /v1, ours elsewhere."""
+    if not refusal.message.isprintable():
+        # What a caller sent may stand in it, and a line of ours is one line on every terminal.
+        shown = (letter if letter.isprintable() else "\ufffd" for letter in refusal.message)
+        refusal = replace(refusal, message="".join(shown))
     headers: list[tuple[bytes, bytes]] = [JSON]
     retry_later = refusal.outcome.retry_later
     if path.startswith("/v1/"):

@@ -8,23 +8,31 @@ from prometheus_client import CollectorRegistry
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import Clock
 from orchestratord.api.control.health import HealthHandlers
+from orchestratord.api.control.keys import KeyHandlers
 from orchestratord.api.control.plane import PlainHandler
 from orchestratord.api.control.pools import PoolHandlers
 from orchestratord.api.control.tasks import TaskHandlers
+from orchestratord.api.control.usage import UsageHandlers
 from orchestratord.api.edge import HotHandler
 from orchestratord.api.hot.chat import ChatHandler
+from orchestratord.api.hot.events import EventsHandler
 from orchestratord.api.hot.models import ModelHandlers
-from orchestratord.api.hot.tasks import EventsHandler, SubmitHandler
+from orchestratord.api.hot.submit import SubmitHandler
 from orchestratord.api.openapi import openapi_document
 from orchestratord.routes import ROUTES
-from orchestratord.runtime.call_record import RecentCalls
-from orchestratord.runtime.live import LiveJobs
+from orchestratord.runtime.jobs.call_record import RecentCalls
+from orchestratord.runtime.jobs.live import LiveJobs
+from orchestratord.runtime.keys.key_desk import KeyDesk
+from orchestratord.runtime.keys.keyring import KeyRing
 from orchestratord.runtime.loop import Loop
 from orchestratord.runtime.poolorders import PoolOrders
+from orchestratord.runtime.upkeep.usage_book import UsageBook
 from orchestratord.runtime.workerbook import WorkerBook
-from orchestratord.serving.event_readers import EventReaders
+from orchestratord.serving.admission.allow_list import listed_id
+from orchestratord.serving.admission.offers import Offers
+from orchestratord.serving.answers.event_readers import EventReaders
+from orchestratord.serving.answers.open_calls import OpenCalls
 from orchestratord.serving.gate import Gate
-from orchestratord.serving.open_calls import OpenCalls
 from orchestratord.settings import OrchestratorSettings
 from orchestratord.store.port import JobStore
 
@@ -46,6 +54,9 @@ class Shop:
     readers: EventReaders
     open_calls: OpenCalls
     registry: CollectorRegistry
+    keys: KeyRing
+    key_desk: KeyDesk
+    usage: UsageBook
     clock: Clock
     settings: OrchestratorSettings
     version: str
@@ -88,6 +99,11 @@ def plain_handlers(shop: Shop) -> Mapping[str, PlainHandler]:
         heartbeat_interval_s=shop.settings.heartbeat_interval_s,
         now=shop.clock.monotonic_s,
     )
+    offers = Offers(shop.catalog, shop.book, lambda: shop.loop.machine.held_models)
+    keys = KeyHandlers(
+        desk=shop.key_desk, keys=shop.keys, model_id=lambda name: listed_id(offers, name)
+    )
+    usage = UsageHandlers(store=shop.store, book=shop.usage, keys=shop.keys, clock=shop.clock)
     health = HealthHandlers(
         why_not_ready=lambda: _why_not_ready(shop),
         registry=shop.registry,
@@ -103,6 +119,10 @@ def plain_handlers(shop: Shop) -> Mapping[str, PlainHandler]:
         "pools.heartbeat": pools.heartbeat,
         "workers.list": pools.list_workers,
         "workers.stop": pools.stop_worker,
+        "keys.create": keys.create,
+        "keys.list": keys.show_all,
+        "keys.revoke": keys.revoke,
+        "usage.list": usage.show,
         "health.live": health.live,
         "health.ready": health.ready,
         "health.metrics": health.metrics,
@@ -117,6 +137,8 @@ def _why_not_ready(shop: Shop) -> tuple[str, ...]:
         reasons.append("stopping")
     if shop.store.failed is not None:
         reasons.append("the store takes no writes")
+    if shop.store.low_on_space is not None:
+        reasons.append("the disk under the store is short of space")
     if shop.loop.failure is not None:
         reasons.append("the scheduler has stopped")
     return tuple(reasons)

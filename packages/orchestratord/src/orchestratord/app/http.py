@@ -11,6 +11,7 @@ from orchestratord.api.edge import Edge, HotHandler
 from orchestratord.api.gatekeeper import Gatekeeper
 from orchestratord.api.matching import RouteMap
 from orchestratord.routes import ROUTES, Manner, Route
+from orchestratord.runtime.keys.denials import Denials
 
 __all__ = ["build_app", "check_bindings"]
 
@@ -18,6 +19,7 @@ __all__ = ["build_app", "check_bindings"]
 def build_app(
     *,
     gatekeeper: Gatekeeper,
+    denials: Denials,
     hot: Mapping[str, HotHandler],
     plain: Mapping[str, PlainHandler],
     routes: Iterable[Route] = ROUTES,
@@ -26,7 +28,13 @@ def build_app(
     rows = tuple(routes)
     check_bindings(rows, Manner.HOT, hot)
     check_bindings(rows, Manner.PLAIN, plain)
-    return Edge(routes=RouteMap(rows), gatekeeper=gatekeeper, hot=hot, plain=plain_app(rows, plain))
+    return Edge(
+        routes=RouteMap(rows),
+        gatekeeper=gatekeeper,
+        denials=denials,
+        hot=hot,
+        plain=plain_app(rows, plain),
+    )
 
 
 def check_bindings(rows: Iterable[Route], manner: Manner, handlers: Mapping[str, object]) -> None:

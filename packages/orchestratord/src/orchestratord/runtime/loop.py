@@ -20,6 +20,8 @@ __all__ = ["Loop"]
 
 _log = structlog.get_logger(__name__)
 _MAILBOX_LIMIT: Final = 65_536
+# The loop's timers do not count the time in which the machine slept; the clock of the facts does.
+_LONGEST_NAP_S: Final = 10.0
 
 _Key = tuple[str, str, int | str]
 
@@ -105,7 +107,7 @@ class Loop:
         self._disarm()
         if alarm_at is not None:
             self._alarm_at = alarm_at
-            delay_s = max(0.0, alarm_at - self.now())
+            delay_s = min(max(0.0, alarm_at - self.now()), _LONGEST_NAP_S)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._ring)
 
     def _disarm(self) -> None:
@@ -114,8 +116,12 @@ class Loop:
         self._timer, self._alarm_at = None, None
 
     def _ring(self) -> None:
+        is_due = self._alarm_at is not None and self._alarm_at <= self.now()
         self._timer, self._alarm_at = None, None
-        self.post(Tick(at=self.now()))
+        if is_due:
+            self.post(Tick(at=self.now()))
+        else:
+            self._arm()
 
 
 def _coalescing_key(event: Event) -> _Key | None:

@@ -15,7 +15,7 @@ from orchestrator_core.scheduler.commands import (
     StartWorker,
     StopWorker,
 )
-from orchestratord.runtime.live import LiveJob, LiveJobs
+from orchestratord.runtime.jobs.live import LiveJob, LiveJobs
 
 __all__ = ["Attempts", "Orders", "Performer"]
 

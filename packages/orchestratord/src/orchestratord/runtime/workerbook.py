@@ -42,6 +42,17 @@ class WorkerAddress:
     key: str | None = field(repr=False, default=None)
     external: External | None = None
 
+    def is_same_process(self, other: "WorkerAddress") -> bool:
+        """True for one process, whatever else is reported of it since.
+
+        A worker that starts again listens elsewhere or has a new key.
+        """
+        return (
+            self.worker_id == other.worker_id
+            and self.pool_id == other.pool_id
+            and (self.host, self.port, self.key) == (other.host, other.port, other.key)
+        )
+
 
 class WorkerBook:
     """The addresses of all pools' workers, and the models that only external engines serve."""

@@ -4,7 +4,7 @@ The writer thread opens and closes here; the reader takes the address of the sam
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
@@ -13,9 +13,19 @@ from orchestrator_core.errors import Code, HostError, Refusal
 from orchestratord.store.faults import error_of
 from orchestratord.store.migrate import apply_step, load_migrations, missing_steps
 
-__all__ = ["Synchronous", "close_database", "open_database", "reader_address"]
+__all__ = [
+    "LOG_TAILS",
+    "READER_PRAGMAS",
+    "Synchronous",
+    "close_database",
+    "open_database",
+    "reader_address",
+]
 
 Synchronous = Literal["FULL", "NORMAL"]
+
+LOG_TAILS: Final = ("-wal", "-shm", "-journal")
+"""What SQLite puts behind the name of a database for the files beside it."""
 
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -33,10 +43,16 @@ _PRAGMAS: Final = (
     "journal_size_limit = 67108864",
     "cache_size = -16384",
 )
+# What a statement sets aside must not need room where the disk may be full.
+READER_PRAGMAS: Final = ("trusted_schema = OFF", "temp_store = MEMORY")
 
 
 def open_database(
-    path: Path, sql: Mapping[str, str], *, synchronous: Synchronous = "FULL"
+    path: Path,
+    sql: Mapping[str, str],
+    *,
+    synchronous: Synchronous = "FULL",
+    on_check: Callable[[int], None] = lambda _: None,
 ) -> sqlite3.Connection:
     """Open the one writing connection on the calling thread, with a schema that is up to date.
 
@@ -50,21 +66,33 @@ def open_database(
     except OSError as error:
         raise HostError(Refusal(Code.INTERNAL, f"cannot open the store: {error}")) from error
     try:
-        return _connect(path, sql, synchronous)
+        return _connect(path, sql, synchronous, on_check)
     except sqlite3.Error as error:
-        raise error_of(error) from error
+        problem = error_of(error)
+        if problem.code is Code.DATA_CORRUPT:
+            raise _damaged(path, str(error)) from error
+        raise problem from error
 
 
-def _connect(path: Path, sql: Mapping[str, str], synchronous: Synchronous) -> sqlite3.Connection:
+def _connect(
+    path: Path,
+    sql: Mapping[str, str],
+    synchronous: Synchronous,
+    on_check: Callable[[int], None],
+) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         steps = missing_steps(connection, load_migrations())
-        _check_after_crash(connection, path, sql)
+        if _was_left_open(connection, sql):
+            on_check(path.stat().st_size)
+            _check(connection, path)
         for step in steps:
             apply_step(connection, step)
+        # Only now: a step may set aside more than fits into memory.
+        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(sql["set_shutdown"], (0,))
     except (sqlite3.Error, HostError):
         connection.close()
@@ -72,15 +100,20 @@ def _connect(path: Path, sql: Mapping[str, str], synchronous: Synchronous) -> sq
     return connection
 
 
-def _check_after_crash(connection: sqlite3.Connection, path: Path, sql: Mapping[str, str]) -> None:
+def _was_left_open(connection: sqlite3.Connection, sql: Mapping[str, str]) -> bool:
     is_new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
-    if is_new or connection.execute(sql["shutdown_was_clean"]).fetchone()[0]:
-        return
+    return not is_new and not connection.execute(sql["shutdown_was_clean"]).fetchone()[0]
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
     first_fault = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if first_fault != "ok":
-        first_fault = " ".join(first_fault.split())
-        text = f"{path} is damaged ({first_fault}): restore a backup or move the file away"
-        raise HostError(Refusal(Code.DATA_CORRUPT, text))
+        raise _damaged(path, " ".join(first_fault.split()))
+
+
+def _damaged(path: Path, fault: str) -> HostError:
+    way_out = "restore a backup with `orchestratord restore PATH` or move the file away"
+    return HostError(Refusal(Code.DATA_CORRUPT, f"{path} is damaged ({fault}): {way_out}"))
 
 
 def close_database(connection: sqlite3.Connection, sql: Mapping[str, str]) -> None:

@@ -15,10 +15,11 @@ from orchestratord.store.rows import (
     KeyRow,
     StoredJob,
     UsageRow,
+    UsageTotal,
     tokens_committed,
 )
 
-__all__ = ["attempt", "event", "job", "key", "stored_job", "usage"]
+__all__ = ["attempt", "event", "job", "key", "stored_job", "usage", "usage_total"]
 
 
 def job(row: sqlite3.Row) -> JobRow:
@@ -41,7 +42,10 @@ def key(row: sqlite3.Row) -> KeyRow:
     """An API key."""
     values: dict[str, Any] = dict(row)
     scopes = tuple(json.loads(values.pop("scopes_json")))
-    return KeyRow(scopes=scopes, **values)
+    models_json = values.pop("models_json")
+    models = None if models_json is None else tuple(json.loads(models_json))
+    values["priority"] = Priority(values["priority"])
+    return KeyRow(scopes=scopes, models=models, **values)
 
 
 def usage(row: sqlite3.Row) -> UsageRow:
@@ -54,6 +58,12 @@ def usage(row: sqlite3.Row) -> UsageRow:
     return UsageRow(workers=workers, **values)
 
 
+def usage_total(row: sqlite3.Row) -> UsageTotal:
+    """What a key used of a model."""
+    values: dict[str, Any] = dict(row)
+    return UsageTotal(**values)
+
+
 def stored_job(row: sqlite3.Row) -> StoredJob:
     """An unfinished job with what its readers were shown."""
     values: dict[str, Any] = dict(row)
@@ -64,6 +74,7 @@ def stored_job(row: sqlite3.Row) -> StoredJob:
 
 
 def _job(values: dict[str, Any]) -> JobRow:
+    values.pop("stripped", None)
     values["task"] = TaskKind(values["task"])
     values["priority"] = Priority(values["priority"])
     values["status"] = JobStatus(values["status"])

@@ -13,10 +13,14 @@ from orchestratord.store.port import Outcome, StaleWriteError
 from orchestratord.store.statements import Statements
 from orchestratord.store.writes import Write
 
-__all__ = ["GroupCommit", "StoreFailedError"]
+__all__ = ["DiskFullError", "GroupCommit", "StoreFailedError"]
 
 # Besides SQLite's own errors: a lone surrogate (ValueError) or a number beyond 64 bits.
 _WRITE_ERRORS = (sqlite3.Error, ValueError, OverflowError)
+
+
+class DiskFullError(Exception):
+    """There was no room for the group; nothing of it was written."""
 
 
 class StoreFailedError(Exception):
@@ -37,8 +41,9 @@ class GroupCommit:
         self._perform = statements.perform
 
     def commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        """Apply all in order under one COMMIT; raises StoreFailedError when the file is lost.
+        """Apply all in order under one COMMIT.
 
+        Raises StoreFailedError when the file is lost and DiskFullError when there is no room.
         The caller holds the turn; it is let go while the disk works.
 
         The first try goes without savepoints, which cost a fifth of the time of a small write.
@@ -55,6 +60,14 @@ class GroupCommit:
         except sqlite3.Error as error:
             self._roll_back()
             return self._spoilt(writes, error)
+
+    def fold(self) -> None:
+        """Move the log of writes into the file as far as there is room, so that it can be reused."""
+        try:
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            if classify(error) is Fault.STORE:
+                raise StoreFailedError(error_of(error)) from error
 
     def _attempt(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         self._execute("BEGIN IMMEDIATE")
@@ -101,6 +114,9 @@ class GroupCommit:
             raise StoreFailedError(error_of(error)) from error
 
     def _spoilt(self, writes: Sequence[Write], error: Exception) -> Sequence[Outcome]:
-        if classify(error) is Fault.STORE:
+        fault = classify(error)
+        if fault is Fault.STORE:
             raise StoreFailedError(error_of(error)) from error
+        if fault is Fault.FULL:
+            raise DiskFullError from error
         return [error_of(error) for _ in writes]

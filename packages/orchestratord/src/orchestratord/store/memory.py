@@ -6,14 +6,16 @@ store and be opened by the next, as a file is.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
 
-from orchestrator_core.contracts.tasks import EventKind, JobStatus, Priority
+from orchestrator_core.contracts.tasks import EventKind, JobStatus
 from orchestrator_core.errors import CapacityError, Code, HostError, LlorchError, Refusal
 from orchestrator_core.ids import JobId, KeyId
 from orchestratord.store.memory_tables import MemoryTables
-from orchestratord.store.outcomes import Entry, settle
-from orchestratord.store.port import POST_HEADROOM, OnCommit, Outcome
+from orchestratord.store.outcomes import Entry, settle, tell_applied
+from orchestratord.store.port import POST_HEADROOM, OnCommit, Outcome, Vitals
 from orchestratord.store.rows import (
     AttemptRow,
     EventRow,
@@ -23,6 +25,7 @@ from orchestratord.store.rows import (
     KeyRow,
     StoredJob,
     UsageRow,
+    UsageTotal,
     tokens_committed,
 )
 from orchestratord.store.writer import QUEUE_LIMIT
@@ -42,6 +45,8 @@ class MemoryStore:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Entry] = []
         self._closed = False
+        self.low_on_space: Refusal | None = None
+        self.on_applied: Callable[[Write], None] | None = None
 
     @property
     def failed(self) -> LlorchError | None:
@@ -51,6 +56,8 @@ class MemoryStore:
     def submit(self, write: Write) -> asyncio.Future[int]:
         """Apply a write; the future resolves once it can be read."""
         future: asyncio.Future[int] = self._loop.create_future()
+        if self.on_applied is not None:
+            future.add_done_callback(partial(tell_applied, self.on_applied, write))
         self._enqueue(Entry(write, future))
         return future
 
@@ -63,17 +70,24 @@ class MemoryStore:
         job = self._tables.jobs.get(job_id)
         return job if job is not None and key_id in (None, job.key_id) else None
 
+    async def job_of(self, key_id: KeyId, idempotency_key: str) -> JobRow | None:
+        """The job that this key handed in under an idempotency key, as long as it is listed."""
+        wanted = (key_id, idempotency_key)
+        jobs = self._tables.jobs.values()
+        return next((job for job in jobs if (job.key_id, job.idempotency_key) == wanted), None)
+
     async def attempts(self, job_id: JobId) -> list[AttemptRow]:
         """The attempts of a job, the first one first."""
         return list(self._tables.attempts.get(job_id, ()))
 
     async def events_after(self, job_id: JobId, seq: int, limit: int) -> list[EventRow]:
         """Events of a job behind this number, in order."""
-        return self._tables.events.get(job_id, [])[seq : seq + limit]
+        return [row for row in self._tables.events.get(job_id, ()) if row.seq > seq][:limit]
 
     async def last_seq(self, job_id: JobId) -> int:
         """The number of the last event of a job; 0 when it has none."""
-        return len(self._tables.events.get(job_id, ()))
+        events = self._tables.events.get(job_id)
+        return events[-1].seq if events else 0
 
     async def list_jobs(self, wanted: JobFilter) -> JobPage:
         """One page of jobs, newest first."""
@@ -85,8 +99,7 @@ class MemoryStore:
     async def restore(self) -> list[StoredJob]:
         """All unfinished jobs, interactive ones first, then by the time they were queued."""
         active = [job for job in self._tables.jobs.values() if job.ended_at_ms is None]
-        active.sort(key=lambda job: (job.priority is Priority.BATCH, job.created_at_ms, job.id))
-        return [self._stored(job) for job in active]
+        return sorted(map(self._stored, active), key=attrgetter("place"))
 
     async def keys(self) -> list[KeyRow]:
         """All keys in the order of their making."""
@@ -95,6 +108,16 @@ class MemoryStore:
     async def usage(self, job_id: JobId) -> UsageRow | None:
         """What a finished job or call used."""
         return self._tables.usage.get(job_id)
+
+    async def usage_totals(
+        self, *, key_id: KeyId | None = None, since_ms: int | None = None
+    ) -> list[UsageTotal]:
+        """Usage per key and model, the most tokens first."""
+        return self._tables.usage_totals(key_id, since_ms)
+
+    def vitals(self) -> Vitals:
+        """How the store is now."""
+        return Vitals(writes_waiting=len(self._waiting))
 
     async def counts(self) -> Mapping[JobStatus, int]:
         """How many jobs have each status."""
@@ -122,6 +145,8 @@ class MemoryStore:
         outcomes = [self._apply(entry.write) for entry in group]
         for entry, outcome in zip(group, outcomes, strict=True):
             settle(self._loop, entry, outcome)
+            if self.on_applied and entry.future is None and isinstance(outcome, int):
+                self.on_applied(entry.write)
 
     def _apply(self, write: Write) -> Outcome:
         try:
@@ -133,7 +158,7 @@ class MemoryStore:
         events = self._tables.events[job.id]
         progress = [e for e in events if e.kind in (EventKind.TOKEN, EventKind.ATTEMPT)]
         tokens = tokens_committed(progress[-1].kind, progress[-1].data) if progress else 0
-        return StoredJob(job=job, last_seq=len(events), tokens_committed=tokens)
+        return StoredJob(job=job, last_seq=events[-1].seq, tokens_committed=tokens)
 
 
 def _matches(job: JobRow, wanted: JobFilter) -> bool:

@@ -11,7 +11,16 @@ from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Code, DataError, Refusal
 from orchestrator_core.ids import JobId, KeyId
 from orchestratord.store.port import StaleWriteError
-from orchestratord.store.rows import AttemptRow, AttemptStatus, EventRow, JobRow, KeyRow, UsageRow
+from orchestratord.store.rows import (
+    TERMINAL_KINDS,
+    AttemptRow,
+    AttemptStatus,
+    EventRow,
+    JobRow,
+    KeyRow,
+    UsageRow,
+    UsageTotal,
+)
 from orchestratord.store.writes import (
     ATTEMPT_STATUS_AT_END,
     AdmitJob,
@@ -20,11 +29,14 @@ from orchestratord.store.writes import (
     MarkDispatched,
     MarkRequeued,
     MarkRunning,
+    NoteKeyUse,
     Purge,
+    PurgeUsage,
     PutKey,
     RecordUsage,
     RequestCancel,
     RevokeKey,
+    Strip,
     Write,
 )
 
@@ -40,13 +52,15 @@ def _taken(what: str) -> DataError:
 
 
 class MemoryTables:
-    """Rows by their keys; the events of a job stand in its list at their number less one."""
+    """Rows by their keys; the events of a job stand in the order of their numbers."""
 
     def __init__(self) -> None:
         self.jobs: dict[JobId, JobRow] = {}
         self.attempts: dict[JobId, list[AttemptRow]] = {}
         self.events: dict[JobId, list[EventRow]] = {}
         self.usage: dict[JobId, UsageRow] = {}
+        self._stripped: set[JobId] = set()
+        self._idempotent: set[tuple[KeyId, str | None]] = set()
         self.keys: dict[KeyId, KeyRow] = {}
         self._table: dict[type[Write], Callable[[Any], int]] = {
             AdmitJob: self._admit,
@@ -58,8 +72,11 @@ class MemoryTables:
             FinishJob: self._finish,
             PutKey: self._put_key,
             RevokeKey: self._revoke_key,
+            NoteKeyUse: self._note_key_use,
             RecordUsage: self._record_usage,
+            Strip: self._strip,
             Purge: self._purge,
+            PurgeUsage: self._purge_usage,
         }
 
     def perform(self, write: Write) -> int:
@@ -71,10 +88,35 @@ class MemoryTables:
         """The job as a page shows it."""
         return replace(job, request_json=None, output=None)
 
+    def usage_totals(self, key_id: KeyId | None, since_ms: int | None) -> list[UsageTotal]:
+        """Usage per key and model, the most tokens first."""
+        groups: dict[tuple[KeyId, str], list[UsageRow]] = {}
+        for row in self.usage.values():
+            if key_id in (None, row.key_id) and (since_ms is None or row.ended_at_ms >= since_ms):
+                groups.setdefault((row.key_id, row.model), []).append(row)
+        totals = [
+            UsageTotal(
+                key_id=owner,
+                model=model,
+                jobs=len(rows),
+                completed=sum(row.status is JobStatus.COMPLETED for row in rows),
+                prompt_tokens=sum(row.prompt_tokens for row in rows),
+                completion_tokens=sum(row.completion_tokens for row in rows),
+            )
+            for (owner, model), rows in groups.items()
+        ]
+        totals.sort(key=lambda t: (-(t.prompt_tokens + t.completion_tokens), t.key_id, t.model))
+        return totals
+
     def _admit(self, write: AdmitJob) -> int:
         job = write.job
         if job.id in self.jobs:
             raise _taken(job.id)
+        name = (job.key_id, job.idempotency_key)
+        if job.idempotency_key is not None and name in self._idempotent:
+            raise _taken(f"a job under the idempotency key {job.idempotency_key}")
+        if job.idempotency_key is not None:
+            self._idempotent.add(name)
         self.jobs[job.id] = JobRow(
             id=job.id,
             key_id=job.key_id,
@@ -92,6 +134,9 @@ class MemoryTables:
             cancel_on_disconnect=job.cancel_on_disconnect,
             created_at_ms=job.created_at_ms,
             deadline_at_ms=job.deadline_at_ms,
+            weight=job.weight,
+            idempotency_key=job.idempotency_key,
+            idempotency_hash=job.idempotency_hash,
         )
         self.attempts[job.id] = []
         self.events[job.id] = [write.queued_event]
@@ -121,6 +166,7 @@ class MemoryTables:
                 worker_name=write.worker_name,
                 status="running",
                 started_at_ms=write.at_ms,
+                kept_tokens=write.kept_tokens,
             )
         )
         return 1
@@ -191,22 +237,51 @@ class MemoryTables:
         self.keys[key.id] = replace(key, revoked_at_ms=write.at_ms)
         return 1
 
+    def _note_key_use(self, write: NoteKeyUse) -> int:
+        known = {key_id: at for key_id, at in write.used_at_ms.items() if key_id in self.keys}
+        for key_id, at_ms in known.items():
+            self.keys[key_id] = replace(self.keys[key_id], last_used_at_ms=at_ms)
+        return len(known)
+
     def _record_usage(self, write: RecordUsage) -> int:
         if write.usage.job_id in self.usage:
             raise _taken(f"usage of {write.usage.job_id}")
         self.usage[write.usage.job_id] = write.usage
         return 1
 
+    def _strip(self, write: Strip) -> int:
+        old = self._ended_before(write.before_ms)
+        ended = [job_id for job_id in old if job_id not in self._stripped]
+        for job_id in ended[: write.limit]:
+            self.jobs[job_id] = self.without_texts(self.jobs[job_id])
+            events = self.events[job_id]
+            self.events[job_id] = [row for row in events if row.kind in TERMINAL_KINDS]
+            self._stripped.add(job_id)
+        return len(ended[: write.limit])
+
     def _purge(self, write: Purge) -> int:
+        gone = self._ended_before(write.before_ms)[: write.limit]
+        for job_id in gone:
+            job = self.jobs.pop(job_id)
+            del self.attempts[job_id], self.events[job_id]
+            self._stripped.discard(job_id)
+            self._idempotent.discard((job.key_id, job.idempotency_key))
+        return len(gone)
+
+    def _purge_usage(self, write: PurgeUsage) -> int:
+        oldest = sorted(self.usage)[: write.limit]
+        gone = [job_id for job_id in oldest if self.usage[job_id].ended_at_ms < write.before_ms]
+        for job_id in gone:
+            del self.usage[job_id]
+        return len(gone)
+
+    def _ended_before(self, before_ms: int) -> list[JobId]:
         ended = [
             (job.ended_at_ms, job.id)
             for job in self.jobs.values()
-            if job.ended_at_ms is not None and job.ended_at_ms < write.before_ms
+            if job.ended_at_ms is not None and job.ended_at_ms < before_ms
         ]
-        gone = sorted(ended)[: write.limit]
-        for _, job_id in gone:
-            del self.jobs[job_id], self.attempts[job_id], self.events[job_id]
-        return len(gone)
+        return [job_id for _, job_id in sorted(ended)]
 
     def _expect(self, job_id: JobId, attempt: int, *statuses: JobStatus) -> JobRow:
         job = self.jobs.get(job_id)
@@ -220,7 +295,7 @@ class MemoryTables:
             job = self.jobs.get(event.job_id)
             if job is None or job.ended_at_ms is not None:
                 raise _stale(f"{event.job_id} takes no event now")
-            expected = next_seq.get(job.id, len(self.events[job.id]) + 1)
+            expected = next_seq.get(job.id, self.events[job.id][-1].seq + 1)
             if event.seq != expected:
                 raise _stale(f"{event.job_id} takes event {expected}, not {event.seq}")
             next_seq[job.id] = expected + 1

@@ -1,13 +1,14 @@
 """Hands the outcomes of writes to their waiters, on the event loop and in order."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator_core.errors import LlorchError
 from orchestratord.store.port import OnCommit, Outcome
 from orchestratord.store.writes import Write
 
-__all__ = ["Entry", "settle"]
+__all__ = ["Entry", "settle", "tell_applied"]
 
 
 @dataclass(slots=True)
@@ -36,3 +37,9 @@ def settle(loop: asyncio.AbstractEventLoop, entry: Entry, outcome: Outcome) -> N
     elif isinstance(outcome, LlorchError):
         message = f"a {type(entry.write).__name__} that nobody waited for failed"
         loop.call_exception_handler({"message": message, "exception": outcome})
+
+
+def tell_applied(told: Callable[[Write], None], write: Write, future: asyncio.Future[int]) -> None:
+    """Tell of an awaited write that is durable and has changed something."""
+    if not future.cancelled() and future.exception() is None and future.result():
+        told(write)

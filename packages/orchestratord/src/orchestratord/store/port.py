@@ -6,10 +6,11 @@ that become durable together. Reads see only what is durable.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from orchestrator_core.contracts.tasks import JobStatus
-from orchestrator_core.errors import DataError, LlorchError
+from orchestrator_core.errors import DataError, LlorchError, Refusal
 from orchestrator_core.ids import JobId, KeyId
 from orchestratord.store.rows import (
     AttemptRow,
@@ -20,10 +21,18 @@ from orchestratord.store.rows import (
     KeyRow,
     StoredJob,
     UsageRow,
+    UsageTotal,
 )
 from orchestratord.store.writes import Write
 
-__all__ = ["POST_HEADROOM", "JobStore", "OnCommit", "Outcome", "StaleWriteError"]
+__all__ = [
+    "POST_HEADROOM",
+    "JobStore",
+    "OnCommit",
+    "Outcome",
+    "StaleWriteError",
+    "Vitals",
+]
 
 
 class StaleWriteError(DataError):
@@ -39,8 +48,38 @@ POST_HEADROOM: Final = 2
 """How many times further posted writes may fill the queue than submitted ones."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How the store is, for those who watch it."""
+
+    writes_waiting: int = 0
+    log_bytes: int = 0
+    free_bytes: int | None = None
+    full: bool = False
+
+
 class JobStore(Protocol):
     """One durable store; every method is called on the thread of the event loop that opened it."""
+
+    @property
+    def low_on_space(self) -> Refusal | None:
+        """What new work is told while the disk is short of space; None when there is enough."""
+        ...
+
+    @low_on_space.setter
+    def low_on_space(self, refusal: Refusal | None) -> None:
+        """Say so; whoever watches the disk does."""
+        ...
+
+    @property
+    def on_applied(self) -> Callable[[Write], None] | None:
+        """Told of each write once it is durable; of an awaited one in the context of its caller."""
+        ...
+
+    @on_applied.setter
+    def on_applied(self, told: Callable[[Write], None] | None) -> None:
+        """Name the one listener."""
+        ...
 
     @property
     def failed(self) -> LlorchError | None:
@@ -50,7 +89,8 @@ class JobStore(Protocol):
     def submit(self, write: Write) -> asyncio.Future[int]:
         """Apply a write; the future resolves after its COMMIT, or raises why it was not applied.
 
-        Raises CapacityError (QUEUE_FULL) at once when too many writes wait already.
+        Raises CapacityError at once when too many writes wait already (QUEUE_FULL) or while the
+        disk has no room (DISK_LOW).
         """
         ...
 
@@ -58,12 +98,17 @@ class JobStore(Protocol):
         """Apply a write that nobody awaits; without a callback the loop reports its failure.
 
         Such writes follow from work that was admitted, so they may fill the queue further than
-        submit may: new work is refused long before work in progress is in danger.
+        submit may: new work is refused long before work in progress is in danger. When the disk
+        is full they wait until there is room.
         """
         ...
 
     async def job(self, job_id: JobId, key_id: KeyId | None = None) -> JobRow | None:
         """One job with its texts; a key given here must own it."""
+        ...
+
+    async def job_of(self, key_id: KeyId, idempotency_key: str) -> JobRow | None:
+        """The job that this key handed in under an idempotency key, as long as it is listed."""
         ...
 
     async def attempts(self, job_id: JobId) -> list[AttemptRow]:
@@ -92,6 +137,16 @@ class JobStore(Protocol):
 
     async def usage(self, job_id: JobId) -> UsageRow | None:
         """What a finished job or call used."""
+        ...
+
+    async def usage_totals(
+        self, *, key_id: KeyId | None = None, since_ms: int | None = None
+    ) -> list[UsageTotal]:
+        """Usage per key and model of what ended since a time, the most tokens first."""
+        ...
+
+    def vitals(self) -> Vitals:
+        """How the store is now."""
         ...
 
     async def counts(self) -> Mapping[JobStatus, int]:

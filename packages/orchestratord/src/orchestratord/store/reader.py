@@ -5,12 +5,16 @@ The store asks it on the event loop; rows come back as the records of the port.
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 import aiosqlite
 
 from orchestrator_core.contracts.tasks import JobStatus
+from orchestrator_core.errors import LlorchError
 from orchestratord.store import decoding
+from orchestratord.store.database import READER_PRAGMAS
+from orchestratord.store.faults import error_of, is_unreadable
 from orchestratord.store.rows import (
     ACTIVE_STATUSES,
     AttemptRow,
@@ -21,6 +25,7 @@ from orchestratord.store.rows import (
     KeyRow,
     StoredJob,
     UsageRow,
+    UsageTotal,
 )
 
 __all__ = ["Reader"]
@@ -29,10 +34,17 @@ __all__ = ["Reader"]
 class Reader:
     """A pool of read-only connections and the queries that run on them."""
 
-    def __init__(self, sql: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        sql: Mapping[str, str],
+        on_failure: Callable[[LlorchError], None] = lambda _: None,
+    ) -> None:
         self._sql = sql
+        self._on_failure = on_failure
         self._connections: list[aiosqlite.Connection] = []
-        self._idle: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._idle: list[aiosqlite.Connection] = []
+        # Fair, which a queue is not: who asks again at once must not pass those who wait.
+        self._turns = asyncio.Semaphore(0)
 
     async def open(self, address: str, connections: int) -> None:
         """Open the connections; the file must exist with its schema."""
@@ -40,8 +52,10 @@ class Reader:
             connection = await aiosqlite.connect(address, uri=True, isolation_level=None)
             self._connections.append(connection)
             connection.row_factory = sqlite3.Row
-            await connection.execute("PRAGMA trusted_schema = OFF")
-            self._idle.put_nowait(connection)
+            for pragma in READER_PRAGMAS:
+                await connection.execute(f"PRAGMA {pragma}")
+            self._idle.append(connection)
+            self._turns.release()
 
     async def close(self) -> None:
         """Close all connections; running queries end first."""
@@ -51,6 +65,11 @@ class Reader:
     async def job(self, job_id: str, key_id: str | None) -> JobRow | None:
         """One job with its texts."""
         rows = await self._fetch("job", job_id, key_id)
+        return decoding.job(rows[0]) if rows else None
+
+    async def job_of(self, key_id: str, idempotency_key: str) -> JobRow | None:
+        """The job under an idempotency key."""
+        rows = await self._fetch("job_of", key_id, idempotency_key)
         return decoding.job(rows[0]) if rows else None
 
     async def attempts(self, job_id: str) -> list[AttemptRow]:
@@ -77,7 +96,8 @@ class Reader:
 
     async def restore(self) -> list[StoredJob]:
         """All unfinished jobs."""
-        return [decoding.stored_job(row) for row in await self._fetch("restore")]
+        stored = [decoding.stored_job(row) for row in await self._fetch("restore")]
+        return sorted(stored, key=attrgetter("place"))
 
     async def keys(self) -> list[KeyRow]:
         """All keys."""
@@ -88,16 +108,30 @@ class Reader:
         rows = await self._fetch("usage", job_id)
         return decoding.usage(rows[0]) if rows else None
 
+    async def usage_totals(self, key_id: str | None, since_ms: int | None) -> list[UsageTotal]:
+        """Usage per key and model."""
+        if key_id is None:
+            rows = await self._fetch("usage_totals", since_ms)
+        else:
+            rows = await self._fetch("usage_totals_of", since_ms, key_id)
+        return [decoding.usage_total(row) for row in rows]
+
     async def counts(self) -> dict[JobStatus, int]:
         """Jobs per status."""
         found = {JobStatus(row["status"]): row["jobs"] for row in await self._fetch("counts")}
         return {status: found.get(status, 0) for status in JobStatus}
 
     async def _fetch(self, name: str, *parameters: object) -> Sequence[sqlite3.Row]:
-        connection = await self._idle.get()
-        try:
-            rows = await connection.execute_fetchall(self._sql[name], parameters)
-        finally:
-            # Also after a cancellation: the connection's thread does one query after the other.
-            self._idle.put_nowait(connection)
+        async with self._turns:
+            connection = self._idle.pop()
+            try:
+                rows = await connection.execute_fetchall(self._sql[name], parameters)
+            except sqlite3.Error as error:
+                problem = error_of(error)
+                if is_unreadable(error):
+                    self._on_failure(problem)
+                raise problem from error
+            finally:
+                # Also after a cancellation: the connection's thread does one query after the other.
+                self._idle.append(connection)
         return list(rows)

@@ -24,6 +24,7 @@ __all__ = [
     "NewJob",
     "StoredJob",
     "UsageRow",
+    "UsageTotal",
     "tokens_committed",
 ]
 
@@ -51,6 +52,9 @@ class NewJob:
     metadata_json: str | None = None
     deadline_at_ms: int | None = None
     cancel_on_disconnect: bool = False
+    weight: int = 1
+    idempotency_key: str | None = None
+    idempotency_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,9 @@ class JobRow:
     usage_json: str | None = None
     timings_json: str | None = None
     output: str | None = None
+    weight: int = 1
+    idempotency_key: str | None = None
+    idempotency_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +112,7 @@ class AttemptRow:
     reason: str | None = None
     message: str | None = None
     tokens: int = 0
+    kept_tokens: int = 0
     ended_at_ms: int | None = None
 
 
@@ -147,6 +155,24 @@ class KeyRow:
     created_at_ms: int
     expires_at_ms: int | None = None
     revoked_at_ms: int | None = None
+    models: tuple[str, ...] | None = None
+    priority: Priority = Priority.INTERACTIVE
+    weight: int = 1
+    requests_per_minute: int | None = None
+    concurrent_jobs: int | None = None
+    last_used_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotal:
+    """What one key used of one model, summed up."""
+
+    key_id: KeyId
+    model: str
+    jobs: int
+    completed: int
+    prompt_tokens: int
+    completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +187,11 @@ class StoredJob:
     def cancel_requested(self) -> bool:
         """True when somebody asked for its end before the restart."""
         return self.job.cancel_requested_at_ms is not None
+
+    @property
+    def place(self) -> tuple[bool, int, JobId]:
+        """Where it stands among the unfinished: interactive ones first, then by their coming."""
+        return (self.job.priority is Priority.BATCH, self.job.created_at_ms, self.job.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

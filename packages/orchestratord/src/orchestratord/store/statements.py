@@ -19,11 +19,14 @@ from orchestratord.store.writes import (
     MarkDispatched,
     MarkRequeued,
     MarkRunning,
+    NoteKeyUse,
     Purge,
+    PurgeUsage,
     PutKey,
     RecordUsage,
     RequestCancel,
     RevokeKey,
+    Strip,
     Write,
 )
 
@@ -53,8 +56,11 @@ class Statements:
             FinishJob: self._finish,
             PutKey: self._put_key,
             RevokeKey: self._revoke_key,
+            NoteKeyUse: self._note_key_use,
             RecordUsage: self._record_usage,
+            Strip: self._strip,
             Purge: self._purge,
+            PurgeUsage: self._purge_usage,
         }
         self._insert_job = sql["insert_job"]
         self._insert_request = sql["insert_request"]
@@ -82,6 +88,9 @@ class Statements:
                 job.cancel_on_disconnect,
                 job.created_at_ms,
                 job.deadline_at_ms,
+                job.weight,
+                job.idempotency_key,
+                job.idempotency_hash,
             ),
         )
         self._execute(self._insert_request, (job.id, job.request_json))
@@ -109,7 +118,7 @@ class Statements:
         key = (write.job_id, write.attempt)
         self._swap("mark_dispatched", key)
         worker = (write.pool_id, write.worker_id, write.worker_name, write.at_ms)
-        self._execute(self._sql["insert_attempt"], (*key, *worker))
+        self._execute(self._sql["insert_attempt"], (*key, *worker, write.kept_tokens))
         return 1
 
     def _running(self, write: MarkRunning) -> int:
@@ -159,13 +168,34 @@ class Statements:
     def _put_key(self, write: PutKey) -> int:
         key = write.key
         scopes_json = json.dumps(key.scopes)
+        models_json = None if key.models is None else json.dumps(key.models)
         times = (key.created_at_ms, key.expires_at_ms, key.revoked_at_ms)
-        self._execute(self._sql["put_key"], (key.id, key.name, key.hash, scopes_json, *times))
+        limits = (key.priority, key.weight, key.requests_per_minute, key.concurrent_jobs)
+        self._execute(
+            self._sql["put_key"],
+            (
+                key.id,
+                key.name,
+                key.hash,
+                scopes_json,
+                *times,
+                models_json,
+                *limits,
+                key.last_used_at_ms,
+            ),
+        )
         return 1
 
     def _revoke_key(self, write: RevokeKey) -> int:
         self._execute(self._sql["revoke_key"], (write.key_id, write.at_ms))
         return self._cursor.rowcount
+
+    def _note_key_use(self, write: NoteKeyUse) -> int:
+        known = 0
+        for key_id, at_ms in write.used_at_ms.items():
+            self._execute(self._sql["note_key_use"], (key_id, at_ms))
+            known += self._cursor.rowcount
+        return known
 
     def _record_usage(self, write: RecordUsage) -> int:
         self._insert_usage(write.usage)
@@ -189,6 +219,17 @@ class Statements:
                 usage.ended_at_ms,
             ),
         )
+
+    def _strip(self, write: Strip) -> int:
+        rows = self._execute(self._sql["jobs_to_strip"], (write.before_ms, write.limit)).fetchall()
+        for row in rows:
+            for name in ("delete_request", "strip_events", "strip_job"):
+                self._execute(self._sql[name], row)
+        return len(rows)
+
+    def _purge_usage(self, write: PurgeUsage) -> int:
+        self._execute(self._sql["purge_usage"], (write.before_ms, write.limit))
+        return self._cursor.rowcount
 
     def _purge(self, write: Purge) -> int:
         self._execute(self._sql["purge"], (write.before_ms, write.limit))

@@ -3,6 +3,7 @@
 The loop and the pumps make them; the adapters carry them out in the order of their submission.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,11 +28,14 @@ __all__ = [
     "MarkDispatched",
     "MarkRequeued",
     "MarkRunning",
+    "NoteKeyUse",
     "Purge",
+    "PurgeUsage",
     "PutKey",
     "RecordUsage",
     "RequestCancel",
     "RevokeKey",
+    "Strip",
     "Write",
 ]
 
@@ -80,6 +84,7 @@ class MarkDispatched:
     worker_id: WorkerId
     at_ms: int
     worker_name: str | None = None
+    kept_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +175,13 @@ class RevokeKey:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteKeyUse:
+    """Remember when keys were last used; the result is how many of them are known."""
+
+    used_at_ms: Mapping[KeyId, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RecordUsage:
     """Keep the usage of a call that has no row among the jobs."""
 
@@ -179,6 +191,26 @@ class RecordUsage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purge:
     """Delete jobs that ended before a time, the oldest first; the result is their number."""
+
+    before_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """Delete the texts of jobs that ended before a time, the oldest first.
+
+    Request, output and all events but the terminal one go; the job stays in the lists. The result
+    is the number of jobs.
+    """
+
+    before_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeUsage:
+    """Delete usage that ended before a time, the oldest first; the result is the number of rows."""
 
     before_ms: int
     limit: int
@@ -194,6 +226,9 @@ Write = (
     | FinishJob
     | PutKey
     | RevokeKey
+    | NoteKeyUse
     | RecordUsage
+    | Strip
     | Purge
+    | PurgeUsage
 )

@@ -9,11 +9,21 @@ from typing import Final, cast
 
 import orjson
 
-from orchestratord.upstream.loose import Json, as_int, as_object, as_objects, as_text
+from orchestratord.upstream.loose import Json, as_count, as_int, as_object, as_objects, as_text
 
-__all__ = ["DONE", "Chunk", "EngineError", "Shape", "read_chunk", "read_error"]
+__all__ = [
+    "DONE",
+    "Chunk",
+    "EngineError",
+    "Shape",
+    "opened_choice",
+    "prompt_tokens",
+    "read_chunk",
+    "read_error",
+]
 
 DONE: Final = b"[DONE]"
+_OPENING: Final = frozenset({"role", "content"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Chunk:
     usage: Json | None = None
     timings: Json | None = None
     is_progress: bool = False
+    is_reasoning: bool = False
     has_choices: bool = False
     error: EngineError | None = None
     shape: Shape | None = None
@@ -76,6 +87,23 @@ def read_chunk(payload: bytes) -> Chunk | None:
     return chunk
 
 
+def opened_choice(chunk: Chunk) -> int | None:
+    """The choice of an event that names the speaker of a chat and says nothing yet."""
+    if chunk.is_progress or chunk.text or chunk.finish_reason:
+        return None
+    choices = as_objects(chunk.body.get("choices"))
+    delta = as_object(choices[0].get("delta")) if len(choices) == 1 else None
+    if delta is None or not delta.keys() <= _OPENING:
+        return None
+    return as_int(choices[0].get("index"))
+
+
+def prompt_tokens(chunk: Chunk) -> int | None:
+    """How long the prompt is, by an event that tells of progress with it."""
+    told = as_object(chunk.body.get("prompt_progress"))
+    return as_count(told.get("total")) if told else None
+
+
 def read_error(error: object) -> EngineError:
     """Read the error object of a response body or of a stream event."""
     body = as_object(error) or {}
@@ -92,6 +120,8 @@ def _read_choice(chunk: Chunk, choice: Json) -> None:
     content = choice.get("text") if delta is None else delta.get("content")
     if isinstance(content, str):
         chunk.text = content
+    if delta is not None and delta.get("reasoning_content"):
+        chunk.is_reasoning = True
     reason = choice.get("finish_reason")
     if isinstance(reason, str):
         chunk.finish_reason = reason

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.clock import SystemClock
 from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD
 from orchestrator_core.daemon.notify import Notifier, keep_alive, watchdog_interval_s
@@ -235,13 +236,26 @@ class Daemon:
             models=self._models,
             keyring=keyring,
             ids=self._ids,
-            dial=AsyncOrchestratorClient,
+            dial=self._dial,
             roll=random.random,
             count=metrics.count_beat,
             drain=self._drain,
             # Looking for a run file costs nothing, so a neighbour is found again soon.
             pace=Pace(longest_s=5.0) if settings.orchestrator_url == LOCAL else Pace(),
         )
+
+    def _dial(self, url: str, key: str) -> AsyncOrchestratorClient:
+        return AsyncOrchestratorClient(url, key, trust=self._trust_of(url))
+
+    def _trust_of(self, url: str) -> Trust | None:
+        if not url.startswith("https:"):
+            return None
+        if self._site.settings.orchestrator_url == LOCAL:
+            folder, platform = self._site.layout.run_folder, self._site.platform
+            run = runfiles.read_live(folder, ORCHESTRATORD, platform)
+            return None if run is None else Trust.in_run_file(run)
+        ca = self._site.settings.orchestrator_ca
+        return None if ca is None else Trust(ca)
 
     def _orchestrator_finder(self, url: str) -> Callable[[], str | None]:
         if url != LOCAL:

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from orchestratord.api import request as edge_request
 from orchestratord.api.edge import REQUEST_KEY
-from orchestratord.runtime.keyring import Principal
+from orchestratord.runtime.keys.keyring import Principal
 
 __all__ = ["edge_request_of", "holder_of"]
 

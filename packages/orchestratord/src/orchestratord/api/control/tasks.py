@@ -1,7 +1,7 @@
 """Listing, showing and cancelling jobs: stored ones from the store, calls from memory."""
 
 import asyncio
-import contextlib
+import itertools
 from typing import Annotated, Final
 
 from fastapi import Query, Request
@@ -14,13 +14,14 @@ from orchestrator_core.ids import JobId
 from orchestrator_core.scheduler.events import CancelRequested
 from orchestratord.api.control.holder import holder_of
 from orchestratord.api.control.views import job_view
-from orchestratord.runtime.call_record import CallRecord, RecentCalls
-from orchestratord.runtime.durable_job import DurableJob
-from orchestratord.runtime.keyring import Principal
-from orchestratord.runtime.live import LiveJobs
+from orchestratord.runtime.jobs.call_record import CallRecord, RecentCalls
+from orchestratord.runtime.jobs.durable_job import DurableJob
+from orchestratord.runtime.jobs.farewells import Farewells
+from orchestratord.runtime.jobs.live import LiveJobs
+from orchestratord.runtime.keys.keyring import Principal
 from orchestratord.runtime.loop import Loop
 from orchestratord.store.port import JobStore
-from orchestratord.store.rows import JobFilter
+from orchestratord.store.rows import JobFilter, JobRow
 from orchestratord.store.writes import RequestCancel
 
 __all__ = ["TaskHandlers"]
@@ -45,6 +46,7 @@ class TaskHandlers:
         self._calls = calls
         self._loop = loop
         self._clock = clock
+        self._farewells = Farewells(jobs)
 
     async def show_page(
         self,
@@ -57,25 +59,20 @@ class TaskHandlers:
     ) -> TaskList:
         """Show one page of the calls in memory and the jobs in the store."""
         holder = holder_of(request)
-        page = await self._store.list_jobs(
-            JobFilter(
-                status=status,
-                model=model,
-                priority=priority,
-                key_id=None if holder.sees_all else holder.key_id,
-                cursor=cursor,
-                limit=limit,
-            )
+        if cursor is not None and not ids.is_id(ids.PREFIX_JOB, cursor):
+            text = "cursor is the `next` of the page before; leave it out for the first page"
+            raise RequestError(Refusal(Code.INVALID_REQUEST, text, {"param": "cursor"}))
+        wanted = JobFilter(
+            status=status,
+            model=model,
+            priority=priority,
+            key_id=None if holder.sees_all else holder.key_id,
+            cursor=cursor,
+            limit=limit,
         )
-        calls = [
-            call
-            for call in self._calls.newest_first()
-            if _may_see(holder, call)
-            and (cursor is None or call.id < cursor)
-            and (status is None or call.status is status)
-            and (model is None or call.model == model)
-            and (priority is None or call.priority is priority)
-        ]
+        page = await self._store.list_jobs(wanted)
+        fitting = (call for call in self._calls.newest_first() if _fits(call, wanted))
+        calls = list(itertools.islice(fitting, limit + 1))
         found = [call.view() for call in calls[:limit]] + [job_view(row) for row in page.items]
         found.sort(key=lambda view: view.id, reverse=True)
         more = page.next_cursor is not None or len(page.items) + len(calls) > limit
@@ -87,38 +84,52 @@ class TaskHandlers:
         return await self._view(holder_of(request), id)
 
     async def cancel(self, request: Request, id: str) -> JobView:  # noqa: A002 - the path's name.
-        """Cancel a job; one that has ended already is shown as it is."""
+        """Cancel a job and wait for its end; one that has ended already is shown as it is."""
         holder = holder_of(request)
-        call = self._calls.get(id)
-        if call is not None and _may_see(holder, call):
-            self._loop.post(CancelRequested(at=self._loop.now(), job_id=call.id))
-            return call.view()
-        view = await self._view(holder, id)
-        job = self._jobs.get(view.id)
-        if not isinstance(job, DurableJob):
-            return view
-        at_ms = self._clock.unix_ms()
-        await self._store.submit(RequestCancel(job_id=job.id, at_ms=at_ms))
-        self._loop.post(CancelRequested(at=self._loop.now(), job_id=job.id))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CANCEL_WAIT_S):
-                await job.log.finished()
+        found = await self._find(holder, id)
+        job = self._jobs.get(found.id)
+        if job is None:
+            # It has ended already, perhaps since it was looked up.
+            return await self._view(holder, id)
+        with self._farewells.of(job.id) as end:
+            if isinstance(job, DurableJob):
+                # On disk before anything else: what is acknowledged here survives our own death.
+                wish = RequestCancel(job_id=job.id, at_ms=self._clock.unix_ms())
+                await self._store.submit(wish)
+            self._loop.post(CancelRequested(at=self._loop.now(), job_id=job.id))
+            await asyncio.wait((end,), timeout=_CANCEL_WAIT_S)
         return await self._view(holder, id)
 
     async def _view(self, holder: Principal, job_id: str) -> JobView:
-        missing = RequestError(Refusal(Code.JOB_NOT_FOUND, f"there is no job {job_id}"))
-        if not ids.is_id(ids.PREFIX_JOB, job_id):
-            raise missing
-        call = self._calls.get(job_id)
-        if call is not None and _may_see(holder, call):
-            return call.view(self._loop.machine.explain(call.id))
-        owner = None if holder.sees_all else holder.key_id
-        row = await self._store.job(JobId(job_id), owner)
-        if row is None:
-            raise missing
-        attempts = await self._store.attempts(row.id)
-        return job_view(row, attempts, self._loop.machine.explain(row.id))
+        found = await self._find(holder, job_id)
+        why = self._loop.machine.explain(found.id)
+        if isinstance(found, CallRecord):
+            return found.view(why)
+        attempts = await self._store.attempts(found.id)
+        return job_view(found, attempts, why)
+
+    async def _find(self, holder: Principal, job_id: str) -> CallRecord | JobRow:
+        """The job, if there is one that this key may see."""
+        if ids.is_id(ids.PREFIX_JOB, job_id):
+            call = self._calls.get(job_id)
+            if call is not None and _may_see(holder, call):
+                return call
+            owner = None if holder.sees_all else holder.key_id
+            row = await self._store.job(JobId(job_id), owner)
+            if row is not None:
+                return row
+        raise RequestError(Refusal(Code.JOB_NOT_FOUND, f"there is no job {job_id}"))
 
 
 def _may_see(holder: Principal, call: CallRecord) -> bool:
     return holder.sees_all or call.key_id == holder.key_id
+
+
+def _fits(call: CallRecord, wanted: JobFilter) -> bool:
+    return (
+        (wanted.key_id is None or call.key_id == wanted.key_id)
+        and (wanted.cursor is None or call.id < wanted.cursor)
+        and (wanted.status is None or call.status is wanted.status)
+        and (wanted.model is None or call.model == wanted.model)
+        and (wanted.priority is None or call.priority is wanted.priority)
+    )

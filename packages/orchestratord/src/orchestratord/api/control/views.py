@@ -47,7 +47,9 @@ def _attempt_view(row: AttemptRow) -> AttemptView:
         worker_name=row.worker_name,
         status=row.status,
         reason=row.reason,
+        message=row.message,
         tokens=row.tokens,
+        kept_tokens=row.kept_tokens,
         started_at=rfc3339(row.started_at_ms),
         ended_at=_time(row.ended_at_ms),
     )

@@ -11,12 +11,15 @@ from orchestrator_core.contracts.openai import REFUSED_FIELDS, ChatRequest
 from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.scheduler.events import CancelRequested
 from orchestrator_core.units import KIB
-from orchestratord.api.request import JSON, Request
+from orchestratord.api.request import JSON, Request, header
 from orchestratord.runtime.loop import Loop
-from orchestratord.serving.chat_call import ChatCall
+from orchestratord.serving.admission.classes import read_class
+from orchestratord.serving.admission.records import Envelope
+from orchestratord.serving.answers.chat_call import ChatCall
+from orchestratord.serving.answers.head_start import Aside, Step
+from orchestratord.serving.answers.open_calls import OpenCalls
+from orchestratord.serving.answers.patience import run_out
 from orchestratord.serving.gate import Gate
-from orchestratord.serving.head_start import Aside
-from orchestratord.serving.open_calls import OpenCalls
 
 __all__ = ["ChatHandler"]
 
@@ -26,6 +29,26 @@ _STREAM_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),
 )
 _ENDS_WITH_BYTES: Final = 4 * KIB
+
+
+class _Visit:
+    """One client at the door: who watches whether it is still there, and what it has got."""
+
+    __slots__ = ("_watcher", "call", "patience")
+
+    def __init__(self) -> None:
+        self.patience = asyncio.timeout(None)
+        self.call: ChatCall | None = None
+        self._watcher: Aside | None = None
+
+    def watch(self, goodbye: Step, left: Callable[[], None]) -> None:
+        """Tell once when the client has left."""
+        self._watcher = Aside(goodbye, left)
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._watcher is not None:
+            self._watcher.close()
 
 
 class ChatHandler:
@@ -41,30 +64,45 @@ class ChatHandler:
 
     async def __call__(self, request: Request) -> None:
         """Serve one call."""
-        call = await self._admit(request)
-        if isinstance(call, Refusal):
-            await request.refuse(call)
-            return
-        await self._attend(request, call)
-
-    async def _admit(self, request: Request) -> ChatCall | Refusal:
-        # Apart, so that the parsed body is not kept for as long as the answer takes.
-        chat = await request.parsed(ChatRequest, refused=REFUSED_FIELDS)
-        return chat if isinstance(chat, Refusal) else self._gate.admit_chat(request.holder, chat)
-
-    async def _attend(self, request: Request, call: ChatCall) -> None:
-        watcher = Aside(request.disconnected(), lambda: self._leave(call))
+        visit = _Visit()
         try:
-            async with asyncio.timeout(None) as patience:
-                self._open_calls.add(call, patience)
+            async with visit.patience:
+                call = await self._admit(request, visit)
+                if isinstance(call, Refusal):
+                    await request.refuse(call)
+                    return
+                visit.call = call
+                self._open_calls.add(call, visit.patience)
                 await self._answer(request, call)
         except TimeoutError:
-            # The sweeper lost patience with a client that does not read.
-            pass
+            # The client left before it had a place, or the sweeper lost patience with it.
+            if not visit.patience.expired():
+                raise
         finally:
-            watcher.close()
-            self._open_calls.drop(call)
-            self._leave(call)
+            visit.close()
+            if visit.call is not None:
+                self._open_calls.drop(visit.call)
+                self._leave(visit.call)
+
+    async def _admit(self, request: Request, visit: "_Visit") -> ChatCall | Refusal:
+        # Apart, so that the parsed body is not kept for as long as the answer takes.
+        asked = read_class(header(request.scope, b"x-llorch-priority"))
+        if isinstance(asked, Refusal):
+            return asked
+        chat = await request.parsed(ChatRequest, refused=REFUSED_FIELDS)
+        if isinstance(chat, Refusal):
+            return chat
+        # Its body is read: whatever comes from the client now is its goodbye.
+        visit.watch(request.disconnected(), lambda: self._left(visit))
+        return await self._gate.admit_chat(
+            request.holder, chat, Envelope(request.size_bytes, asked)
+        )
+
+    def _left(self, visit: "_Visit") -> None:
+        if visit.call is None:
+            run_out(visit.patience)
+        else:
+            self._leave(visit.call)
 
     def _leave(self, call: ChatCall) -> None:
         call.flow.discard()

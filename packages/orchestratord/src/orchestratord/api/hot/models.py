@@ -11,6 +11,7 @@ from orchestrator_core.errors import Code, Refusal
 from orchestratord.api.request import Request
 from orchestratord.runtime.loop import Loop
 from orchestratord.runtime.workerbook import WorkerBook
+from orchestratord.serving.admission.allow_list import not_there
 
 __all__ = ["ModelHandlers"]
 
@@ -30,22 +31,30 @@ class ModelHandlers:
 
     async def show_all(self, request: Request) -> None:
         """Send all models."""
-        here = [entry for entry in self._catalog.entries if self._is_here(entry)]
+        may_use = request.holder.may_use
+        here = [
+            entry for entry in self._catalog.entries if may_use(entry.id) and self._is_here(entry)
+        ]
         cards = [self._card(entry) for entry in here]
         listed = {entry.id for entry in here}
         unlisted = {**self._loop.machine.held_models, **self._book.external_models}
-        cards += [self._short_card(name) for name in sorted(unlisted) if name not in listed]
+        others = (name for name in sorted(unlisted) if name not in listed and may_use(name))
+        cards += [self._short_card(name) for name in others]
         await request.reply(200, orjson.dumps({"object": "list", "data": cards}))
 
     async def show(self, request: Request) -> None:
         """Send one model."""
-        name = request.params["id"]
+        name, holder = request.params["id"], request.holder
         unlisted = {**self._loop.machine.held_models, **self._book.external_models}
         entry = self._catalog.find(name)
-        if entry is None and name in unlisted:
+        if entry is None and name in unlisted and holder.may_use(name):
             await request.reply(200, orjson.dumps(self._short_card(name)))
             return
         found = entry or self._catalog.resolve(name, unlisted)
+        if holder.models is not None and (
+            isinstance(found, Refusal) or not holder.may_use(found.id)
+        ):
+            found = not_there(holder, name)
         if isinstance(found, Refusal):
             await request.refuse(found)
             return

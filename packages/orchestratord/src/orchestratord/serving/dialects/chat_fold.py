@@ -27,7 +27,8 @@ class _Choice:
     finish_reason: str = ""
 
     def add(self, choice: Json) -> None:
-        delta = as_object(choice.get("delta")) or {}
+        # What goes on behind another worker's beginning comes as a raw completion.
+        delta = as_object(choice.get("delta")) or {"content": choice.get("text")}
         self.content.append(as_text(delta.get("content")))
         self.reasoning.append(as_text(delta.get("reasoning_content")))
         for part in as_objects(delta.get("tool_calls")):
@@ -78,6 +79,11 @@ class ChatFold:
     def add_text(self, index: int, text: str) -> None:
         """Take an event that brings a choice's text and nothing else."""
         self._choices.setdefault(index, _Choice()).content.append(text)
+
+    def end(self, reason: str) -> None:
+        """Take the end of an only choice that no event has told of."""
+        choice = self._choices.setdefault(0, _Choice())
+        choice.finish_reason = choice.finish_reason or reason
 
     def result(self, frame: Frame, usage: Json | None, timings: Json | None = None) -> Json:
         """Make the whole completion; usage is None when the engine has not counted."""

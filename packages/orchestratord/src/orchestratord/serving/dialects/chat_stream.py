@@ -11,9 +11,9 @@ from typing import Final
 
 import orjson
 
-from orchestratord.runtime.live import Piece
+from orchestratord.runtime.jobs.live import Piece
 from orchestratord.upstream.chunks import Shape
-from orchestratord.upstream.loose import Json, as_text
+from orchestratord.upstream.loose import Json, as_count, as_text
 
 __all__ = ["ChatRewrite", "keepalive_chunk"]
 
@@ -26,10 +26,12 @@ class ChatRewrite:
 
     __slots__ = (
         "_head", "_include_usage", "_model", "_new_fingerprint", "_new_id", "_new_model",
-        "_old_fingerprint", "_old_id", "_old_model", "_shape", "_tail",
+        "_old_fingerprint", "_old_id", "_old_model", "_shape", "_tail", "created",
     )  # fmt: skip
 
     def __init__(self, *, call_id: str, model: str, fingerprint: str, include_usage: bool) -> None:
+        # The engine's own time, which passes; 0 until its first event is there.
+        self.created = 0
         self._include_usage = include_usage
         self._new_id = _member("id", call_id)
         self._new_fingerprint = _member("system_fingerprint", fingerprint)
@@ -71,6 +73,7 @@ class ChatRewrite:
         return renamed.replace(self._old_fingerprint, self._new_fingerprint, 1)
 
     def _learn(self, body: Json, frame: bytes) -> None:
+        self.created = as_count(body.get("created"))
         self._old_id = _learnt(body, "id", frame)
         self._old_fingerprint = _learnt(body, "system_fingerprint", frame)
         if body.get("model") != self._model:

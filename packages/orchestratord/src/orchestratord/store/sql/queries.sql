@@ -3,8 +3,11 @@
 -- name: insert_job
 INSERT INTO jobs (
     id, key_id, model, task, priority, status, attempt, request_hash, seed, session_id,
-    metadata_json, spec_json, cancel_on_disconnect, created_at_ms, deadline_at_ms
-) VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13);
+    metadata_json, spec_json, cancel_on_disconnect, created_at_ms, deadline_at_ms, weight,
+    idempotency_key, idempotency_hash
+) VALUES (
+    ?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16
+);
 
 -- name: insert_request
 INSERT INTO requests (job_id, request_json) VALUES (?1, ?2);
@@ -25,8 +28,9 @@ UPDATE jobs SET status = 'dispatched', attempt = ?2
 WHERE id = ?1 AND attempt = ?2 - 1 AND status = 'queued';
 
 -- name: insert_attempt
-INSERT INTO attempts (job_id, attempt, pool_id, worker_id, worker_name, status, started_at_ms)
-VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6);
+INSERT INTO attempts (
+    job_id, attempt, pool_id, worker_id, worker_name, status, started_at_ms, kept_tokens
+) VALUES (?1, ?2, ?3, ?4, ?5, 'running', ?6, ?7);
 
 -- name: mark_running
 UPDATE jobs SET status = 'running', started_at_ms = COALESCE(started_at_ms, ?3)
@@ -60,15 +64,40 @@ INSERT INTO usage (
 ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
 
 -- name: put_key
-INSERT INTO keys (id, name, hash, scopes_json, created_at_ms, expires_at_ms, revoked_at_ms)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+INSERT INTO keys (
+    id, name, hash, scopes_json, created_at_ms, expires_at_ms, revoked_at_ms, models_json, priority,
+    weight, requests_per_minute, concurrent_jobs, last_used_at_ms
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (id) DO UPDATE SET
     name = excluded.name, hash = excluded.hash, scopes_json = excluded.scopes_json,
     created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms,
-    revoked_at_ms = excluded.revoked_at_ms;
+    revoked_at_ms = excluded.revoked_at_ms, models_json = excluded.models_json,
+    priority = excluded.priority, weight = excluded.weight,
+    requests_per_minute = excluded.requests_per_minute,
+    concurrent_jobs = excluded.concurrent_jobs, last_used_at_ms = excluded.last_used_at_ms;
 
 -- name: revoke_key
 UPDATE keys SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL;
+
+-- name: note_key_use
+UPDATE keys SET last_used_at_ms = ?2 WHERE id = ?1;
+
+-- name: jobs_to_strip
+SELECT id FROM jobs INDEXED BY jobs_unstripped
+WHERE ended_at_ms IS NOT NULL AND stripped = 0 AND ended_at_ms < ?1
+ORDER BY ended_at_ms
+LIMIT ?2;
+
+-- name: strip_job
+UPDATE jobs SET output = NULL, stripped = 1 WHERE id = ?1;
+
+-- name: strip_events
+DELETE FROM events WHERE job_id = ?1 AND kind NOT IN ('end', 'error');
+
+-- Ids rise with time, so the oldest usage stands first; no index is needed for this.
+-- name: purge_usage
+DELETE FROM usage
+WHERE ended_at_ms < ?1 AND job_id IN (SELECT job_id FROM usage ORDER BY job_id LIMIT ?2);
 
 -- name: purge
 DELETE FROM jobs WHERE id IN (
@@ -84,6 +113,13 @@ FROM jobs
 LEFT JOIN requests ON requests.job_id = jobs.id
 LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.attempt = jobs.attempt
 WHERE jobs.id = ?1 AND (?2 IS NULL OR jobs.key_id = ?2);
+
+-- name: job_of
+SELECT jobs.*, requests.request_json, attempts.pool_id, attempts.worker_id, attempts.worker_name
+FROM jobs
+LEFT JOIN requests ON requests.job_id = jobs.id
+LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.attempt = jobs.attempt
+WHERE jobs.key_id = ?1 AND jobs.idempotency_key = ?2;
 
 -- name: attempts
 SELECT * FROM attempts WHERE job_id = ?1 ORDER BY attempt;
@@ -126,7 +162,8 @@ WHERE id IN (
 )
 ORDER BY id DESC;
 
--- The last token or attempt event tells how many tokens of the answer are on disk.
+-- The last token or attempt event tells how many tokens of the answer are on disk. Nothing is sorted
+-- here: with hundreds of MiB of prompts that takes a temporary file, and the disk may be full.
 -- name: restore
 SELECT
     jobs.*, requests.request_json, attempts.pool_id, attempts.worker_id, attempts.worker_name,
@@ -138,14 +175,32 @@ LEFT JOIN attempts ON attempts.job_id = jobs.id AND attempts.attempt = jobs.atte
 LEFT JOIN events AS progress ON progress.job_id = jobs.id AND progress.seq = (
     SELECT MAX(seq) FROM events WHERE job_id = jobs.id AND kind IN ('token', 'attempt')
 )
-WHERE jobs.ended_at_ms IS NULL
-ORDER BY jobs.priority = 'batch', jobs.created_at_ms, jobs.id;
+WHERE jobs.ended_at_ms IS NULL;
 
 -- name: keys
 SELECT * FROM keys ORDER BY id;
 
 -- name: usage
 SELECT * FROM usage WHERE job_id = ?1;
+
+-- name: usage_totals
+SELECT
+    key_id, model, COUNT(*) AS jobs, SUM(status = 'completed') AS completed,
+    SUM(prompt_tokens) AS prompt_tokens, SUM(completion_tokens) AS completion_tokens
+FROM usage
+WHERE ?1 IS NULL OR ended_at_ms >= ?1
+GROUP BY key_id, model
+ORDER BY SUM(prompt_tokens) + SUM(completion_tokens) DESC, key_id, model;
+
+-- The same for one key, which walks its own part of the index only.
+-- name: usage_totals_of
+SELECT
+    key_id, model, COUNT(*) AS jobs, SUM(status = 'completed') AS completed,
+    SUM(prompt_tokens) AS prompt_tokens, SUM(completion_tokens) AS completion_tokens
+FROM usage
+WHERE (?1 IS NULL OR ended_at_ms >= ?1) AND key_id = ?2
+GROUP BY key_id, model
+ORDER BY SUM(prompt_tokens) + SUM(completion_tokens) DESC, key_id, model;
 
 -- name: counts
 SELECT status, COUNT(*) AS jobs FROM jobs INDEXED BY jobs_active

@@ -27,6 +27,10 @@ SETTINGS_TEXT: Final = """\
 # The file with the key for registering; without it state/local-pool.key.
 # orchestrator_key_file = "/etc/llorch/pool-join.key"
 
+# The certificates (PEM) that vouch for an https orchestrator on another host; without them the
+# public authorities count.
+# orchestrator_ca = "/etc/llorch/orchestrator.pem"
+
 # The worker to start; without it llorch-worker beside the daemon.
 # worker_program = "/usr/local/bin/llorch-worker"
 

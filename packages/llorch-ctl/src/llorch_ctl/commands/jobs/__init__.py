@@ -1,0 +1,1 @@
+"""llorch jobs: one file per verb, and what they share."""

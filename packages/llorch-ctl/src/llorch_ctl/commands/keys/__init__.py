@@ -1,0 +1,1 @@
+"""llorch keys: one file per verb, and what they share."""

@@ -1,0 +1,1 @@
+"""Jobs and calls while they live, and what is kept of them for a while."""

@@ -1,0 +1,1 @@
+"""What the gate decides before it lets a request in: room, context, twins, classes, forecasts."""

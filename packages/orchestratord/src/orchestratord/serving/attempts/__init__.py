@@ -1,0 +1,1 @@
+"""One attempt of a job on one worker: its words, its socket, its end, and its slots afterwards."""
