@@ -1,6 +1,6 @@
 """Prints what an idle stream of events costs orchestratord, and how fast a thousand come back.
 
-    python tests/bench/open_streams.py [COUNT]
+    ./dev bench open_streams
 
 A real daemon; half of the readers share one queued job, the others have one each. Memory is the
 daemon's own (RssAnon + VmSwap), so that what the kernel keeps for sockets is not in it. Nothing
@@ -21,8 +21,11 @@ import httpx
 import uvloop
 from gateway.targets import Orchestrator, start_daemon
 
+from support.waiting import until
+
 _QUEUED = b"event: queued"
 _WARM_UP = 50
+_PATIENCE_S = 30.0
 
 
 class Reader(asyncio.Protocol):
@@ -79,6 +82,21 @@ async def submit(target: Orchestrator, count: int) -> list[str]:
     return [str(json.loads(reply.content)["job_id"]) for reply in replies]
 
 
+async def count_is(target: Orchestrator, count: int) -> None:
+    """Wait until the daemon itself says that so many streams are open."""
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{target.port}",
+        headers={"Authorization": f"Bearer {target.key}"},
+        trust_env=False,
+    ) as client:
+
+        async def told() -> bool:
+            lines = (await client.get("/metrics")).text.splitlines()
+            return f"orchd_event_streams_open {float(count)}" in lines
+
+        await until(told, timeout_s=_PATIENCE_S, what=f"{count} open streams")
+
+
 async def open_all(target: Orchestrator, jobs: Sequence[str]) -> tuple[list[Reader], float]:
     """Open one stream per name at once; also tells how long it took until all had their events."""
     loop, began = asyncio.get_running_loop(), time.perf_counter()
@@ -102,15 +120,15 @@ async def run(count: int) -> None:
             jobs = await submit(target, count // 2)
             wanted = [*jobs, *([jobs[0]] * (count - len(jobs)))]
             warm, _ = await open_all(target, wanted[:_WARM_UP])
-            await asyncio.sleep(0.5)
+            await count_is(target, len(warm))
             before = memory_kb(pid)
             readers, took_s = await open_all(target, wanted[_WARM_UP:])
-            await asyncio.sleep(1.0)
+            await count_is(target, count)
             each = (memory_kb(pid) - before) / len(readers)
             print(f"{count} streams open in {took_s:.2f} s, {each:.1f} KB each while idle")
             for reader in (*warm, *readers):
                 reader.close()
-            await asyncio.sleep(1.0)
+            await count_is(target, 0)
             readers, took_s = await open_all(target, wanted)
             print(f"{count} come back at once in {took_s:.2f} s")
             for reader in readers:
