@@ -2,13 +2,19 @@
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 
+from orchestrator_core.ids import JobId, KeyId
+from orchestrator_core.testing.clocks import FakeClock
+from orchestratord.store.memory import MemoryStore
+from orchestratord.store.rows import EventRow, JobRow
 from support.fake_engine import FakeEngine, text
 from support.orchestrator import (
     Orchestrator,
     ready_worker,
+    running_orchestrator,
 )
 from support.waiting import until
 
@@ -166,3 +172,55 @@ async def test_a_reader_that_comes_behind_the_window_reads_the_store_and_then_li
     assert live.raw == late.raw == await site.replay(job_id)
     shown = await site.ended(job_id)
     assert shown["output"] == "".join(words) + "the last"
+
+
+class _CountingStore(MemoryStore):
+    """Counts what readers of events ask the disk for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    async def job(self, job_id: JobId, key_id: KeyId | None = None) -> JobRow | None:
+        self.reads += 1
+        return await super().job(job_id, key_id)
+
+    async def events_after(self, job_id: JobId, seq: int, limit: int) -> list[EventRow]:
+        self.reads += 1
+        return await super().events_after(job_id, seq, limit)
+
+
+async def test_who_follows_a_job_at_once_or_just_after_its_end_costs_no_read(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    store, clock = _CountingStore(), FakeClock()
+    async with running_orchestrator(tmp_path, store=store, clock=clock) as site:
+        await site.register(ready_worker(engine.port))
+        job_id = await site.submit()
+        async with site.events(job_id) as live:
+            call = await engine.next_call()
+            await call.open()
+            await call.say("a")
+            await call.end()
+            await live.rest()
+        await until(lambda: site.parts.jobs.get(job_id) is None, what="the job to leave")
+        assert await site.replay(job_id) == live.raw
+        assert store.reads == 0
+        site.sweep(60)
+        assert await site.replay(job_id) == live.raw
+        assert store.reads == 2
+
+
+async def test_a_job_that_ended_just_now_is_still_shown_to_its_owner_alone(
+    site: Orchestrator, engine: FakeEngine
+) -> None:
+    job_id = await site.submit()
+    call = await engine.next_call()
+    await call.open()
+    await call.end()
+    await until(lambda: site.parts.jobs.get(job_id) is None, what="the job to leave")
+    stranger = await site.make_key("user")
+    response = await site.client.get(
+        f"/v2/tasks/{job_id}/events", headers={"authorization": f"Bearer {stranger}"}
+    )
+    assert response.status_code == 404

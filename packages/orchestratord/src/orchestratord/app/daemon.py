@@ -43,9 +43,6 @@ _log: Final = structlog.stdlib.get_logger()
 # every 700 of them took a tenth of the time of a call.
 _COLLECT_AFTER: Final = (20_000, 20, 20)
 
-# The threads of the store need the interpreter again for every row: with Python's own 5 ms each of
-# their queries would take a tenth of a second beside a busy loop, and readers would time out.
-_SWITCH_INTERVAL_S: Final = 0.001
 
 _RUN_FILE_RETRY_S: Final = 5.0
 
@@ -56,7 +53,6 @@ _STOPPING: Final = Refusal(
 
 def serve(site: Site[OrchestratorSettings], listener: socket.socket) -> None:
     """Run the daemon on a loop of its own until it is asked to stop."""
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     uvloop.run(Daemon(site, listener).run())
 
 

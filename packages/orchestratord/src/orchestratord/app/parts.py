@@ -20,6 +20,7 @@ from orchestratord.runtime.flusher import Flusher
 from orchestratord.runtime.jobs.call_record import RecentCalls
 from orchestratord.runtime.jobs.durable_job import Journal
 from orchestratord.runtime.jobs.live import LiveJobs
+from orchestratord.runtime.jobs.parting_logs import PartingLogs
 from orchestratord.runtime.keys.denials import Denials
 from orchestratord.runtime.keys.key_desk import KeyDesk
 from orchestratord.runtime.keys.key_use import KeyUse
@@ -125,7 +126,9 @@ def build_parts(
     )
     orders = PoolOrders(clock=clock, tasks=tasks, post=late.post)
     open_calls = OpenCalls(now=now, post=late.post, holds=keys.holds)
+    partings = PartingLogs(now)
     readers = EventReaders(
+        partings=partings,
         store=store,
         jobs=jobs,
         clock=clock,
@@ -148,6 +151,7 @@ def build_parts(
         forget=jobs.drop,
         on_failure=on_failure,
         retain_prompts=settings.retain_prompts,
+        partings=partings,
     )
     quotas, usage = Quotas(), UsageBook(store, journal.flusher, on_failure)
     key_use = KeyUse(keys=keys, store=store, now=now, on_failure=on_failure)
@@ -220,6 +224,7 @@ def build_parts(
             readers.sweep,
             calls.forget_old,
             key_use.sweep,
+            partings.sweep,
         ),
     )
 

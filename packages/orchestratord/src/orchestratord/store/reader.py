@@ -15,6 +15,7 @@ from orchestrator_core.errors import LlorchError
 from orchestratord.store import decoding
 from orchestratord.store.database import READER_PRAGMAS
 from orchestratord.store.faults import error_of, is_unreadable
+from orchestratord.store.haste import Haste
 from orchestratord.store.rows import (
     ACTIVE_STATUSES,
     AttemptRow,
@@ -45,6 +46,7 @@ class Reader:
         self._idle: list[aiosqlite.Connection] = []
         # Fair, which a queue is not: who asks again at once must not pass those who wait.
         self._turns = asyncio.Semaphore(0)
+        self._haste = Haste()
 
     async def open(self, address: str, connections: int) -> None:
         """Open the connections; the file must exist with its schema."""
@@ -124,6 +126,7 @@ class Reader:
     async def _fetch(self, name: str, *parameters: object) -> Sequence[sqlite3.Row]:
         async with self._turns:
             connection = self._idle.pop()
+            self._haste.begin()
             try:
                 rows = await connection.execute_fetchall(self._sql[name], parameters)
             except sqlite3.Error as error:
@@ -132,6 +135,7 @@ class Reader:
                     self._on_failure(problem)
                 raise problem from error
             finally:
+                self._haste.end()
                 # Also after a cancellation: the connection's thread does one query after the other.
                 self._idle.append(connection)
         return list(rows)

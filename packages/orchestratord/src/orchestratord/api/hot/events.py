@@ -68,9 +68,12 @@ class EventsHandler:
     async def _clings(self, request: Request, job_id: JobId) -> bool | Refusal:
         """Whether the job shall end with its reader; a refusal if there is no such job."""
         owner: KeyId | None = None if request.holder.sees_all else request.holder.key_id
+        known = self._readers.known(job_id)
+        if known is not None and owner in (None, known.key_id):
+            return known.clings
         # Apart, so that the row with all its text is not kept for as long as the stream is open.
-        known = ids.is_id(ids.PREFIX_JOB, job_id)
-        job = await self._store.job(job_id, owner) if known else None
+        is_id = ids.is_id(ids.PREFIX_JOB, job_id)
+        job = await self._store.job(job_id, owner) if is_id else None
         if job is None:
             return Refusal(Code.JOB_NOT_FOUND, f"there is no job {job_id}")
         return job.cancel_on_disconnect and job.status in ACTIVE_STATUSES

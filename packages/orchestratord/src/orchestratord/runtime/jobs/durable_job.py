@@ -25,6 +25,7 @@ from orchestratord.runtime.flusher import Flusher
 from orchestratord.runtime.jobs.joblog import JobLog, LogBudget
 from orchestratord.runtime.jobs.kept_text import KEPT_LIMIT_BYTES, NOTHING_KEPT, KeptText
 from orchestratord.runtime.jobs.live import Piece, Valve, Wording
+from orchestratord.runtime.jobs.parting_logs import PartingLogs
 from orchestratord.runtime.workerbook import WorkerAddress, WorkerBook
 from orchestratord.store.port import JobStore, Outcome
 from orchestratord.store.rows import EventRow, UsageRow
@@ -55,17 +56,19 @@ class Journal:
     on_failure: Callable[[LlorchError], None]
     retain_prompts: bool = False
     logs: LogBudget = field(default_factory=LogBudget)
+    partings: PartingLogs | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a usage row must know of a job."""
+    """What a usage row and a reader of its events must know of a job."""
 
     id: JobId
     key_id: KeyId
     model: str
     task: TaskKind
     created_at_ms: int
+    cancel_on_disconnect: bool = False
 
 
 class DurableJob:
@@ -250,6 +253,8 @@ class DurableJob:
     def _leave(self) -> None:
         self._journal.forget(self.id)
         self.log.release()
+        if self._journal.partings is not None:
+            self._journal.partings.keep(self.id, self.identity.key_id, self.log)
 
     # Rows
 

@@ -58,6 +58,16 @@ class JobLog:
         self._size_bytes = 0
         self._waiters: set[asyncio.Future[None]] = set()
 
+    @property
+    def is_whole(self) -> bool:
+        """True while every event of the job is here."""
+        return self._first_seq == 1
+
+    @property
+    def size_bytes(self) -> int:
+        """How much its frames take up."""
+        return self._size_bytes
+
     def commit(self, seq: int, kind: EventKind, data: str) -> None:
         """Show an event that is on disk now."""
         frame = event_frame(seq, kind, data)

@@ -100,6 +100,7 @@ def identity_of(row: NewJob | JobRow) -> Identity:
         model=row.model,
         task=row.task,
         created_at_ms=row.created_at_ms,
+        cancel_on_disconnect=row.cancel_on_disconnect,
     )
 
 

@@ -8,7 +8,7 @@ stopping daemon says so and closes.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
@@ -20,10 +20,11 @@ from orchestrator_core.units import KIB
 from orchestratord.runtime.jobs.durable_job import DurableJob
 from orchestratord.runtime.jobs.joblog import JobLog, event_frame, is_terminal
 from orchestratord.runtime.jobs.live import LiveJobs
+from orchestratord.runtime.jobs.parting_logs import PartingLogs
 from orchestratord.serving.answers.patience import run_out
 from orchestratord.store.port import JobStore
 
-__all__ = ["EventReader", "EventReaders"]
+__all__ = ["EventReader", "EventReaders", "Known"]
 
 _PAGE: Final = 500
 # A client is sent so much at once that also a slow line carries it before patience runs out.
@@ -38,6 +39,13 @@ _RETRY_AFTER_S: Final = 10
 
 class _Send(Protocol):
     async def __call__(self, data: bytes, *, more: bool) -> None: ...
+
+
+class Known(NamedTuple):
+    """Whose job it is, and whether it shall end with its reader."""
+
+    key_id: KeyId
+    clings: bool
 
 
 class EventReader:
@@ -75,6 +83,7 @@ class EventReaders:
         keepalive_s: float,
         slow_reader_s: float,
         holds: Callable[[KeyId], bool] = lambda _: True,
+        partings: PartingLogs | None = None,
     ) -> None:
         self._store = store
         self._jobs = jobs
@@ -82,6 +91,7 @@ class EventReaders:
         self._keepalive_s = keepalive_s
         self._slow_reader_s = slow_reader_s
         self._holds = holds
+        self._partings = partings
         self._readers: set[EventReader] = set()
         self._by_key: Counter[KeyId] = Counter()
         self._closing = False
@@ -100,6 +110,14 @@ class EventReaders:
             text = f"{_LIMIT} event streams are open, which is the limit: come back later"
             return Refusal(Code.RATE, text, retry_after_s=_RETRY_AFTER_S)
         return None
+
+    def known(self, job_id: JobId) -> Known | None:
+        """What memory knows of a job that lives or ended a moment ago; the store knows the others."""
+        job = self._jobs.get(job_id)
+        if isinstance(job, DurableJob):
+            return Known(job.identity.key_id, job.identity.cancel_on_disconnect)
+        parting = None if self._partings is None else self._partings.find(job_id)
+        return None if parting is None else Known(parting[0], clings=False)
 
     def open(self, job_id: JobId, key_id: KeyId, after: int) -> EventReader | Refusal:
         """Take a reader in; forget() must follow."""
@@ -179,6 +197,9 @@ class EventReaders:
         if isinstance(job, DurableJob):
             # The log outlives the job's place among the live ones, for whoever reads it still.
             reader.log = job.log
+        elif reader.log is None and self._partings is not None:
+            parting = self._partings.find(reader.job_id)
+            reader.log = None if parting is None else parting[1]
         log = reader.log
         frames = None if log is None else log.after(reader.cursor)
         if log is None or frames is None:
