@@ -3,6 +3,7 @@
 pytest_plugins = [
     "pytester",
     "support.parts",
+    "support.drills",
     "support.skips",
     "support.golden",
     "support.home",

@@ -20,8 +20,8 @@ def commands() -> set[str]:
 def test_lists_its_commands_when_called_bare() -> None:
     assert dev().returncode == 0
     assert commands() == {
-        "up", "down", "test", "check", "fix", "bench", "faults", "fuzz", "pin", "golden", "llorch",
-        "llorch-pool",
+        "up", "down", "test", "check", "fix", "bench", "hosts", "faults", "fuzz", "pin", "golden", "wheels",
+        "llorch", "llorch-pool",
     }  # fmt: skip
 
 

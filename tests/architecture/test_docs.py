@@ -62,7 +62,7 @@ def command_lines() -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
             r"(?:\./dev )?(llorch-pool|llorch)(?![\w-])(( [a-z][a-z-]*(?:\|[a-z-]+)*)*)", line
         )
         if match:
-            flags = tuple(re.findall(r"(?<!\S)--[a-z-]+", line[match.end() :].split("  #")[0]))
+            flags = tuple(re.findall(r"(?<!\S)--[a-z0-9-]+", line[match.end() :].split("  #")[0]))
             words = match.group(2).split()
             found |= {(match.group(1), spelled, flags) for spelled in spellings(words)}
     return sorted(found)

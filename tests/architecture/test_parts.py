@@ -15,7 +15,7 @@ from support.waiting import until_sync
 
 TOOL = ROOT / "tools" / "side_by_side.py"
 STARTED: tuple[str, ...] = runpy.run_path(str(TOOL))["PARTS"]
-# Three parts show all that five would, in less time.
+# Three parts show all that seven would, in less time.
 FILES = {"pool": "e2e/test_pool.py", "e2e": "e2e/test_it.py", "rest": "unit/test_it.py"}
 PASSING = "def test_works():\n    pass\n"
 FAILING = "def test_breaks():\n    assert False\n"

@@ -14,8 +14,8 @@ import pytest
 
 from orchestrator_core.units import MIB
 from support.disk_drill import DiskDrill
+from support.event_streams import chunks_of, payload, said
 from support.fake_engine import EngineCall, FakeEngine
-from support.orchestrator import chunks_of, payload, said
 from support.small_disk import SmallDisk, small_disk
 from support.waiting import until
 

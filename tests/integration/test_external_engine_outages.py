@@ -11,10 +11,11 @@ from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.scheduler.events import Tick
 from orchestratord.store.memory import MemoryStore
 from orchestratord.upstream import exchange
+from support.event_streams import chunks_of, said
 from support.external_engines import OURS, SAID, THEIRS, events_of, external, served
 from support.fake_engine import FakeEngine
 from support.openai_server import OpenAiServer, make_certificate
-from support.orchestrator import Orchestrator, chunks_of, running_orchestrator, said
+from support.orchestrator import Orchestrator, running_orchestrator
 from support.waiting import until
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from support.event_streams import chunks_of, said
 from support.external_engines import OURS, SAID, THEIRS, events_of, served
 from support.openai_server import OpenAiServer
-from support.orchestrator import Orchestrator, chunks_of, said
+from support.orchestrator import VERSION, Orchestrator
 from support.waiting import until
 
 
@@ -17,7 +18,7 @@ async def test_a_chat_streams_under_our_names(site: Orchestrator, server: OpenAi
     assert chunks.pop() == "[DONE]"
     assert said(chunks) == SAID
     assert {chunk["model"] for chunk in chunks} == {OURS}
-    assert {chunk["system_fingerprint"] for chunk in chunks} == {"llorch-1.2.3"}
+    assert {chunk["system_fingerprint"] for chunk in chunks} == {f"llorch-{VERSION}"}
     assert b"theirs" not in stream.raw
     assert THEIRS.encode() not in stream.raw
 

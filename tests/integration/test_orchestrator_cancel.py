@@ -9,8 +9,9 @@ import pytest
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.errors import CapacityError, Code, Refusal
 from orchestratord.store.writes import RequestCancel, Write
+from support.event_streams import payload
 from support.fake_engine import EngineCall, FakeEngine, progress
-from support.orchestrator import Orchestrator, chat_body, nobody_waits, payload, ready_worker
+from support.orchestrator import Orchestrator, chat_body, nobody_waits, ready_worker
 from support.raw_clients import RawClient
 from support.waiting import until
 

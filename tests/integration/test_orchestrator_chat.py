@@ -5,14 +5,9 @@ import json
 
 import pytest
 
+from support.event_streams import chunks_of, said
 from support.fake_engine import ENGINE_ID, FakeEngine, event, progress, role, text
-from support.orchestrator import (
-    Orchestrator,
-    chat_body,
-    chunks_of,
-    ready_worker,
-    said,
-)
+from support.orchestrator import VERSION, Orchestrator, chat_body, ready_worker
 from support.waiting import until
 
 
@@ -41,7 +36,7 @@ async def test_a_stream_carries_the_answer_under_our_id(
     assert chunks.pop() == "[DONE]"
     assert said(chunks) == "Hello"
     assert {chunk["id"] for chunk in chunks} == {"chatcmpl-" + job_id.removeprefix("job_")}
-    assert {chunk["system_fingerprint"] for chunk in chunks} == {"llorch-1.2.3"}
+    assert {chunk["system_fingerprint"] for chunk in chunks} == {f"llorch-{VERSION}"}
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None] * 3 + ["stop"]
     assert not any("prompt_progress" in chunk or "usage" in chunk for chunk in chunks)
     assert ENGINE_ID not in stream.raw.decode()

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from orchestratord.serving.answers.outflow import OutFlow
+from support.event_streams import chunks_of, said
 from support.fake_engine import FakeEngine, finish, progress, text
 from support.orchestrator import (
     Orchestrator,
     chat_body,
-    chunks_of,
     nobody_waits,
     ready_worker,
     running_orchestrator,
-    said,
 )
 from support.waiting import until
 

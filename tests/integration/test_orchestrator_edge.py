@@ -37,7 +37,8 @@ async def test_no_row_answers_without_a_key_but_the_open_ones(
         site.client.headers.pop("authorization", None)
         reply = await site.client.request(method, path, headers=headers)
         if scope == "open":
-            assert reply.status_code == 200
+            # The one that joins a host asks for a token in its body, and for no key.
+            assert reply.status_code == (200 if method == "GET" else 400)
             continue
         assert reply.status_code == 401, (method, path)
         assert reply.headers["www-authenticate"] == "Bearer"

@@ -5,13 +5,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.scheduler.events import Tick
+from support.event_streams import payload
 from support.fake_engine import FakeEngine, event, text
-from support.orchestrator import (
-    Orchestrator,
-    payload,
-    ready_worker,
-    running_orchestrator,
-)
+from support.orchestrator import Orchestrator, ready_worker, running_orchestrator
 from support.waiting import until
 
 

@@ -9,13 +9,9 @@ import pytest
 from orchestrator_core.contracts.pool import WorkerStatus
 from orchestrator_core.errors import CapacityError, Code, HostError, LlorchError, Refusal
 from orchestratord.store.writes import AdmitJob, Write
+from support.event_streams import payload
 from support.fake_engine import FakeEngine, event, finish, progress, role, text
-from support.orchestrator import (
-    Orchestrator,
-    payload,
-    ready_worker,
-    running_orchestrator,
-)
+from support.orchestrator import Orchestrator, ready_worker, running_orchestrator
 from support.waiting import until
 
 

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from support.disk_drill import DiskDrill
+from support.event_streams import EventStream
 from support.fake_engine import FakeEngine
-from support.orchestrator import EventStream
 from support.small_disk import SmallDisk
 from support.waiting import until
 

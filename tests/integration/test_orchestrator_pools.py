@@ -29,7 +29,7 @@ async def test_a_pool_registers_beats_and_is_shown_without_its_keys(site: Orches
     assert registered["wanted"] == {"revision": 0, "workers": []}
     assert registered["heartbeat_interval_s"] == 5.0
     beat = await site.beat(ready_worker(8001))
-    assert set(beat) == {"wanted", "heartbeat_interval_s"}
+    assert set(beat) == {"wanted", "heartbeat_interval_s", "peers"}
     pools = await site.client.get("/v2/pools")
     (pool,) = pools.json()["items"]
     assert (pool["status"], pool["endpoint"]) == ("online", "http://127.0.0.1:9")
@@ -69,7 +69,7 @@ async def test_a_beat_that_was_overtaken_changes_nothing(site: Orchestrator) -> 
     assert (await site.as_pool("/v2/pools/home/heartbeat", newer)).status_code == 200
     reply = await site.as_pool("/v2/pools/home/heartbeat", late)
     assert reply.status_code == 200
-    assert set(reply.json()) == {"wanted", "heartbeat_interval_s"}
+    assert set(reply.json()) == {"wanted", "heartbeat_interval_s", "peers"}
     assert len((await site.client.get("/v2/workers")).json()["items"]) == 1
     # A new session counts from one again.
     await site.register()

@@ -20,15 +20,9 @@ from orchestrator_core.platforms import select
 from orchestratord.app.daemon import Daemon, Site
 from orchestratord.settings import OrchestratorSettings
 from orchestratord.store.sqlite import SqliteStore, StoreOptions
+from support.event_streams import EventStream, payload
 from support.fake_engine import FakeEngine
-from support.orchestrator import (
-    EventStream,
-    Orchestrator,
-    chat_body,
-    payload,
-    ready_worker,
-    running_orchestrator,
-)
+from support.orchestrator import Orchestrator, chat_body, ready_worker, running_orchestrator
 from support.waiting import until
 
 # An answer that may end anywhere starts over instead of going on where it was cut.

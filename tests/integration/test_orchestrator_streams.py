@@ -11,12 +11,12 @@ from orchestrator_core.ids import KeyId
 from orchestratord.serving.answers import event_readers
 from orchestratord.store.memory import MemoryStore
 from orchestratord.store.writes import Strip
+from support.event_streams import payload
 from support.fake_engine import FakeEngine
 from support.orchestrator import (
     Orchestrator,
     chat_body,
     nobody_waits,
-    payload,
     ready_worker,
     running_orchestrator,
 )

@@ -14,14 +14,9 @@ from orchestrator_core.contracts.control import Health
 from orchestrator_core.contracts.pool import PoolRegister
 from orchestrator_core.errors import Code, LlorchError, PeerError, RequestError
 from support.certificates import AUTHORITY, EXPIRED, LOCAL, SIGNED, tls_files
+from support.event_streams import chunks_of, said
 from support.fake_engine import FakeEngine
-from support.orchestrator import (
-    Orchestrator,
-    chunks_of,
-    ready_worker,
-    running_orchestrator,
-    said,
-)
+from support.orchestrator import Orchestrator, ready_worker, running_orchestrator
 
 
 @pytest.fixture

@@ -9,15 +9,9 @@ import pytest
 
 from orchestratord.runtime.jobs.kept_text import KEPT_LIMIT_BYTES
 from support.continued_answers import begin, completion, end_rest, go_on, survivor
+from support.event_streams import EventStream, chunks_of, said
 from support.fake_engine import FakeEngine, event, finish, text
-from support.orchestrator import (
-    EventStream,
-    Orchestrator,
-    chat_body,
-    chunks_of,
-    ready_worker,
-    said,
-)
+from support.orchestrator import Orchestrator, chat_body, ready_worker
 from support.waiting import until
 
 WHOLE_USAGE = {"completion_tokens": 5, "prompt_tokens": 7, "total_tokens": 12}

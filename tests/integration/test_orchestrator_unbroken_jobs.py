@@ -10,13 +10,9 @@ import pytest
 from orchestrator_core.scheduler.events import Tick
 from orchestratord.store.sqlite import SqliteStore, StoreOptions
 from support.continued_answers import begin, completion, end_rest, go_on, render, spelt, survivor
+from support.event_streams import payload
 from support.fake_engine import FakeEngine
-from support.orchestrator import (
-    Orchestrator,
-    payload,
-    ready_worker,
-    running_orchestrator,
-)
+from support.orchestrator import Orchestrator, ready_worker, running_orchestrator
 from support.waiting import until
 
 WHOLE_USAGE = {"completion_tokens": 5, "prompt_tokens": 7, "total_tokens": 12}

@@ -21,16 +21,9 @@ from support.continued_answers import (
     spelt,
     survivor,
 )
+from support.event_streams import EventStream, chunks_of, payload, said
 from support.fake_engine import EngineCall, FakeEngine, event, finish, progress
-from support.orchestrator import (
-    EventStream,
-    Orchestrator,
-    chunks_of,
-    payload,
-    ready_worker,
-    running_orchestrator,
-    said,
-)
+from support.orchestrator import Orchestrator, ready_worker, running_orchestrator
 from support.waiting import until
 
 TOO_LONG = {

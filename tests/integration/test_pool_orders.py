@@ -32,6 +32,7 @@ from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.model_desk import ModelDesk
 from pool_managerd.runtime.pool import ChangeDesk, Pool
 from support.fake_library import FakeLibrary
+from support.join_desk import join_desk
 from support.pool_fakes import WORKER_ID, FakeDevices, FakeOrchestrator
 from support.supervision import processors
 from support.waiting import until
@@ -116,6 +117,7 @@ async def running_site(folder: Path) -> AsyncIterator[Site]:
             monotonic_s=clock.monotonic_s,
             on_change=desk.models_changed,
         ),
+        joining=join_desk(folder, keyring),
     )
     app = create_app(pool, keyring, HostGuard("127.0.0.1", "box"))
     headers = {"authorization": "Bearer operator-key"}

@@ -171,6 +171,8 @@ class Liar:
         name, at, session = dice.choice(POOLS), self._time(), dice.randint(1, 3)
         names = set(dice.choices(self.workers[-8:] + self.workers[:3], k=dice.randint(0, 4)))
         reports = [self.report(worker) for worker in sorted(names)]
+        if self._rarely():
+            return e.PoolForgotten(at=at, pool_id=PoolId(name))
         if dice.random() < 0.4:
             return pool_registered(
                 name, at=at, session=session, workers=reports, draining=self._rarely()

@@ -23,6 +23,7 @@ from orchestrator_core.contracts.pool import Owner, WorkerStatus
 from orchestrator_core.contracts.tasks import Priority
 from orchestrator_core.errors import Code
 from support.machine_cast import ALIVE, POOLS, SPECS, FakeJob, FakeWorker
+from support.machine_settling import settle
 from support.machine_world import MachineWorld
 
 T = TypeVar("T")
@@ -138,6 +139,13 @@ class Faults(RuleBasedStateMachine):
         if back:
             self.world.register(self.world.pools[name])
 
+    @rule(name=POOL, goes=st.booleans())
+    def pool_is_removed(self, name: str, *, goes: bool) -> None:
+        """Somebody takes it out of the books; one that goes on reporting comes back."""
+        self.world.remove(self.world.pools[name])
+        if goes:
+            self.world.pools[name].up = False
+
     @rule(name=POOL, tells=st.booleans())
     def pool_drains_or_resumes(self, name: str, *, tells: bool) -> None:
         pool = self.world.pools[name]
@@ -205,7 +213,7 @@ class Faults(RuleBasedStateMachine):
             assert known == (job.finish is None)
 
     def teardown(self) -> None:
-        self.world.settle()
+        settle(self.world)
 
 
 def _pick(items: list[T], some: int) -> T:

@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 import httpx
 
 from orchestrator_core.testing.reports import device_report
-from support.orchestrator import EventStream, chat_body, ready_worker
+from support.event_streams import EventStream
+from support.orchestrator import chat_body, ready_worker
 from support.small_disk import SmallDisk
 from support.waiting import until
 

@@ -44,16 +44,20 @@ def submit(client: httpx.Client, prompt: str, model: str = "tiny-chat") -> str:
 
 
 def events_of(
-    client: httpx.Client, job: str, last_event_id: int | None = None
+    client: httpx.Client,
+    job: str,
+    last_event_id: int | None = None,
+    *,
+    limit_s: float = FOLLOW_LIMIT_S,
 ) -> Iterator[RawEvent]:
     """Follow a job until its stream closes; keep-alives must not let a test wait for ever."""
-    give_up_at = time.monotonic() + FOLLOW_LIMIT_S
+    give_up_at = time.monotonic() + limit_s
     headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
     with client.stream("GET", f"/v2/tasks/{job}/events", headers=headers) as reply:
         assert reply.status_code == 200
         block: list[str] = []
         for line in reply.iter_lines():
-            assert time.monotonic() < give_up_at, f"{job} did not end within {FOLLOW_LIMIT_S} s"
+            assert time.monotonic() < give_up_at, f"{job} did not end within {limit_s} s"
             if line:
                 block.append(line)
                 continue

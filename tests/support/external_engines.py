@@ -12,8 +12,9 @@ from orchestrator_core.contracts.pool import (
     WorkerStatus,
 )
 from orchestrator_core.testing.reports import worker_report
+from support.event_streams import payload
 from support.openai_server import OpenAiServer
-from support.orchestrator import Orchestrator, payload
+from support.orchestrator import Orchestrator
 
 __all__ = ["OURS", "SAID", "THEIRS", "events_of", "external", "served"]
 

@@ -34,7 +34,10 @@ class FakeHub:
     With a token, private and gated repositories open to it, and every other token is wrong.
     """
 
-    def __init__(self, *, redirects: bool = True, token: str | None = None) -> None:
+    def __init__(
+        self, *, redirects: bool = True, token: str | None = None, address: str = "127.0.0.1"
+    ) -> None:
+        self.address = address
         self.redirects = redirects
         self.token = token
         self.faults = Faults()
@@ -202,10 +205,10 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, hub: FakeHub, leg: str) -> None:
         handler = type("BoundHandler", (Handler,), {"hub": hub, "leg": leg})
-        super().__init__(("127.0.0.1", 0), handler)
+        super().__init__((hub.address, 0), handler)
         self._open: set[Any] = set()
         self._guard = threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"http://{hub.address}:{self.server_address[1]}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:

@@ -229,6 +229,12 @@ class MachineWorld:
             assert not ours or report.status not in ALIVE or report.id in wanted
         self._heal(pool)
 
+    def remove(self, pool: FakePool) -> None:
+        pool.orders.clear()
+        self.suspects -= pool.workers.keys()
+        self.post(e.PoolForgotten(at=self.at, pool_id=PoolId(pool.name)))
+        assert self.machine.pool(PoolId(pool.name)) is None
+
     def beat(self, pool: FakePool) -> None:
         pool_id, session = PoolId(pool.name), pool.session
         if self.machine.beat_refusal(pool_id, session_id(session)) is not None:
@@ -366,31 +372,6 @@ class MachineWorld:
                 pool_id=run.pool_id if run and resumable else None,
             )
             self.post(fact)
-
-    def settle(self) -> None:
-        """Let everything work from now on, until every job has ended."""
-        for _ in range(300):
-            if all(job.finish is not None for job in self.jobs.values()):
-                return
-            for pool in self.pools.values():
-                pool.draining = False
-                while pool.orders:
-                    self.take_order(pool, None)
-                for worker in pool.workers.values():
-                    if worker.status in (WorkerStatus.STARTING, WorkerStatus.LOADING):
-                        worker.status = WorkerStatus.READY
-                self.beat(pool)
-            while self.holds:
-                self.let_go(0)
-            for job in [job for job in self.jobs.values() if job.run is not None]:
-                if job.doomed:
-                    self.break_off(job, Code.WORKER_LOST, retriable=True)
-                else:
-                    self.end(job)
-            self.advance(4.0)
-        stuck = [job.facts.id for job in self.jobs.values() if job.finish is None]
-        story = "\n".join(self.machine.explain(stuck[0]))
-        raise AssertionError(f"{len(stuck)} jobs never ended; the first:\n{story}")
 
 
 def _age(job: FakeJob) -> tuple[float, str]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from orchestrator_core.clock import rfc3339
 from orchestrator_core.config.layout import Layout
@@ -12,6 +13,7 @@ from orchestrator_core.contracts.pool import (
     Backend,
     ModelFile,
     Owner,
+    Peer,
     WorkerReport,
     WorkerSpec,
     WorkerStatus,
@@ -21,6 +23,7 @@ from orchestrator_core.units import GIB
 from pool_core.catalog.library import Library
 from pool_core.catalog.surroundings import Surroundings
 from pool_core.fetch.room import Reserve
+from pool_core.fetch.settings import PeerTimes
 from support.fake_hub import FakeHub
 from support.gguf_files import DEFAULT_TENSORS, Tensor, Value, gguf_bytes
 
@@ -120,6 +123,8 @@ class Bench:
         self.clock = Calendar()
         self.disk = Disk()
         self.said: list[str] = []
+        self.peers: list[Peer] = []
+        self.on_pause: Callable[[], object] = lambda: None
         self.cache = folder / "hf" / "hub"
         home = {"LLORCH_HOME": str(folder / "home"), "HOME": str(folder)}
         endpoint = hub.url if hub is not None else "http://127.0.0.1:1"
@@ -142,8 +147,17 @@ class Bench:
             clock=self.clock,
             reserve=Reserve(min_bytes=0, share=0.0),
             free_bytes=self.disk.free_bytes,
+            pause=self._pause,
+            peers=lambda: self.peers,
+            peer_times=PeerTimes(
+                read_s=0.5, round_s=0.05, away_s=0.2, beat_s=1.0, busy_beside_hub_s=0.2
+            ),
         )
         return Library.open(self.store, self.layout, self.env, say=self.said.append, around=around)
+
+    def _pause(self, seconds: float) -> None:
+        self.on_pause()
+        Event().wait(seconds)
 
     def blob(self, sha256: str) -> Path:
         """Where a content lies."""

@@ -6,7 +6,6 @@ as a pool does it, by a registration over HTTP with the local pool's key.
 
 import asyncio
 import contextlib
-import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -25,10 +24,10 @@ from orchestrator_core.daemon.presence import url_of
 from orchestrator_core.daemon.tls import open_tls
 from orchestrator_core.errors import Refusal
 from orchestrator_core.idgen import IdSource
-from orchestrator_core.stream.sse import SseDecoder, SseEvent
 from orchestrator_core.testing.clocks import FakeClock
 from orchestrator_core.testing.reports import device_report, worker_report
 from orchestratord.app.client_sockets import set_up_clients
+from orchestratord.app.enrolled import open_enrolled
 from orchestratord.app.first_keys import open_keyring
 from orchestratord.app.parts import Parts, build_parts
 from orchestratord.app.server import EmbeddedServer
@@ -39,13 +38,14 @@ from orchestratord.store.memory import MemoryStore
 from orchestratord.store.port import JobStore
 from orchestratord.store.rows import KeyRow
 from orchestratord.store.writes import PutKey
+from support.event_streams import EventStream
 from support.waiting import until
 
 __all__ = [
-    "EventStream", "Orchestrator", "chat_body", "chunks_of", "nobody_waits", "payload",
-    "ready_worker", "running_orchestrator", "said",
+    "VERSION", "Orchestrator", "chat_body", "nobody_waits", "ready_worker", "running_orchestrator",
 ]  # fmt: skip
 
+VERSION = "0.1.0"
 _WAIT_S = 10.0
 
 
@@ -69,50 +69,6 @@ def ready_worker(
         incarnation=incarnation,
     )
     return report.model_copy(update={"name": f"worker-cpu-{number}"})
-
-
-class EventStream:
-    """One open event stream, read event by event; comments count as events named `comment`."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self.raw = b""
-        self._pieces = response.aiter_raw()
-        self._read_to = 0
-
-    async def frame(self) -> bytes:
-        """The next whole frame as bytes; empty at the end of the stream."""
-        async with asyncio.timeout(_WAIT_S):
-            while (end := self.raw.find(b"\n\n", self._read_to)) < 0:
-                piece = await anext(self._pieces, b"")
-                if not piece:
-                    assert self._read_to == len(self.raw), "the stream ended inside an event"
-                    return b""
-                self.raw += piece
-        frame = self.raw[self._read_to : end + 2]
-        self._read_to = end + 2
-        return frame
-
-    async def next(self) -> SseEvent:
-        """The next event; comments are skipped."""
-        while True:
-            frame = await self.frame()
-            assert frame, "the stream ended"
-            if found := SseDecoder().feed(frame):
-                return found[0]
-
-    async def until_kind(self, kind: str) -> SseEvent:
-        """Read on to the first event of this kind."""
-        while (found := await self.next()).event != kind:
-            pass
-        return found
-
-    async def rest(self) -> list[SseEvent]:
-        """Every further event to the end of the stream."""
-        frames: list[bytes] = []
-        while frame := await self.frame():
-            frames.append(frame)
-        return SseDecoder().feed(b"".join(frames))
 
 
 @dataclass
@@ -152,7 +108,7 @@ class Orchestrator:
             "session_id": self._session,
             "endpoint": "http://127.0.0.1:9",
             "control_key": "control",
-            "version": "0.1.0",
+            "version": VERSION,
             "devices": [device_report().model_dump(mode="json")],
             "workers": [worker.model_dump(mode="json") for worker in workers],
             "models": [],
@@ -301,6 +257,14 @@ async def running_orchestrator(
     layout = Layout.from_env({"LLORCH_HOME": str(folder)})
     layout.state.mkdir(parents=True, exist_ok=True)
     keys, _ = await open_keyring(store=store, layout=layout, clock=clock, ids=ids)
+    enrolled = await open_enrolled(
+        store=store,
+        keys=keys,
+        clock=clock,
+        ids=ids,
+        ssh_key=layout.orchestrator_ssh_key,
+        declared=_fast(settings).pools,
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     # The system's own buffers would hide for megabytes that a client does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
@@ -316,10 +280,11 @@ async def running_orchestrator(
         parts = build_parts(
             catalog=Catalog.load(),
             settings=chosen,
-            version="1.2.3",
+            version=VERSION,
             hosts=(),
             store=store,
             keys=keys,
+            enrolled=enrolled,
             clock=clock,
             ids=ids,
             tasks=tasks,
@@ -347,6 +312,7 @@ async def running_orchestrator(
         )
         serving = tasks.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
+        parts.links.open()
         client = httpx.AsyncClient(
             base_url=url,
             headers={"authorization": f"Bearer {admin}"},
@@ -378,23 +344,6 @@ async def running_orchestrator(
             listener.close()
 
 
-async def chunks_of(stream: EventStream) -> list[Any]:
-    """Everything that a client of a chat stream sees: parsed chunks and the end mark."""
-    found = [told.data for told in await stream.rest()]
-    return [data if data == "[DONE]" else json.loads(data) for data in found]
-
-
-def said(chunks: list[Any]) -> str:
-    """The text in the chunks of a chat."""
-    parts = [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
-    return "".join(part for part in parts if part)
-
-
 async def nobody_waits(site: Orchestrator) -> bool:
     """Tell whether nothing lives in the orchestrator any more."""
     return not len(site.parts.jobs) and not len(site.parts.open_calls)
-
-
-def payload(found: SseEvent) -> dict[str, Any]:
-    """The JSON of an event."""
-    return json.loads(found.data)

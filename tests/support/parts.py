@@ -10,11 +10,17 @@ import pytest
 
 __all__ = ["PARTS", "is_in_this_part", "part_of"]
 
+
+def _e2e(*topics: str) -> tuple[str, ...]:
+    return tuple(f"tests/e2e/test_{topic}" for topic in topics)
+
+
 _BEGINNINGS = {
-    "pool": tuple(
-        f"tests/e2e/test_{topic}"
-        for topic in ("direct_mode", "nvidia", "odd_workers", "pool", "spawn", "worker")
+    "pool": _e2e("direct_mode", "nvidia", "odd_workers", "pool", "spawn", "worker"),
+    "machines": _e2e(
+        "command_examples", "far_streams", "hostile", "lan_copy", "llorch_tools", "second_machine"
     ),
+    "hosts": ("tests/e2e/hosts/",),
     "e2e": ("tests/e2e/",),
     "faults": ("tests/faults/",),
     "integration": ("tests/integration/",),

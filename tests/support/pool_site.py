@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clock import SystemClock
+from orchestrator_core.daemon.presence import url_of
+from orchestrator_core.daemon.tls import ServerTls
 from orchestrator_core.idgen import IdSource
-from pool_managerd.api.guard import HostGuard
+from pool_managerd.api.guard import HostGuard, KeyGuard
+from pool_managerd.api.relay import RelayJudge
 from pool_managerd.app.http import create_app
-from pool_managerd.runtime.announcer import Announcer, Identity, NoLink, Target
+from pool_managerd.runtime.announcer import Announcer, Identity, Target
 from pool_managerd.runtime.downloads import Downloads
 from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Keyring
@@ -21,8 +24,12 @@ from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.model_desk import ModelDesk
 from pool_managerd.runtime.pool import ChangeDesk, Pool
 from pool_managerd.runtime.ports import ModelLibrary, Models
+from pool_managerd.runtime.session import SessionDesk
+from pool_managerd.serving.places import Places
+from pool_managerd.serving.relay import Relays
 from pool_managerd.serving.server import EmbeddedServer
 from support.fake_library import FakeLibrary
+from support.join_desk import join_desk
 from support.pool_fakes import FakeDevices, FakeModels, FakeWorkers
 
 __all__ = ["OPERATOR_KEY", "PoolSite", "running_pool"]
@@ -38,6 +45,8 @@ class PoolSite:
     pool: Pool
     workers: FakeWorkers
     server: EmbeddedServer
+    keyring: Keyring
+    relays: Relays
 
 
 @contextlib.asynccontextmanager
@@ -48,32 +57,41 @@ async def running_pool(
     key_file: Path | None = None,
     library: ModelLibrary | None = None,
     models: Models | None = None,
-) -> AsyncIterator[PoolSite]:
+    tls: ServerTls | None = None,
+    relays_limit: int = 1000,
+    head_s: float = 10.0,
+    body_s: float = 10.0,
+    places: Places | None = None,
+    is_alive: Callable[[int], bool] = lambda _: True,
+) -> AsyncGenerator[PoolSite]:
     """Serve a pool; with an orchestrator's address it also registers there."""
     listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url = url_of(listener, encrypted=tls is not None)
     workers, devices, models = FakeWorkers(), FakeDevices(), models or FakeModels()
     library, ids = library or FakeLibrary(), IdSource(SystemClock())
     metrics, keyring = PoolMetrics(), Keyring(OPERATOR_KEY)
     desk = ChangeDesk(metrics)
     drain = DrainSwitch(folder / "drain.json", desk.drain_changed)
-    identity = Identity("home", url, "1.2.3", ("embedded 1",))
-    announcer: Announcer | NoLink = NoLink()
+    identity = Identity("home", url, "0.1.0", ("embedded 1",))
+    session = SessionDesk()
+    target = Target(session.find, None, session.there)
     if orchestrator_url is not None:
-        announcer = Announcer(
-            target=Target(lambda: orchestrator_url, key_file or folder / "local-pool.key"),
-            identity=identity,
-            workers=workers,
-            devices=devices,
-            models=models,
-            keyring=keyring,
-            ids=ids,
-            dial=AsyncOrchestratorClient,
-            roll=lambda: 0.5,
-            count=metrics.count_beat,
-            pace=Pace(first_s=0.05, longest_s=0.1),
-            drain=drain,
-        )
+        target = Target(lambda: orchestrator_url, key_file or folder / "local-pool.key")
+    announcer = Announcer(
+        target=target,
+        identity=identity,
+        workers=workers,
+        devices=devices,
+        models=models,
+        keyring=keyring,
+        ids=ids,
+        dial=AsyncOrchestratorClient if orchestrator_url else lambda _url, _key: session.link(),
+        roll=lambda: 0.5,
+        count=metrics.count_beat,
+        pace=Pace(first_s=0.05, longest_s=0.1),
+        drain=drain,
+    )
+    session.connect(announcer.summon)
     desk.connect(workers, announcer, drain)
     pool = Pool(
         identity=identity,
@@ -98,14 +116,30 @@ async def running_pool(
             monotonic_s=SystemClock().monotonic_s,
             on_change=desk.models_changed,
         ),
+        joining=join_desk(
+            folder, keyring, on_joined=lambda: session.close("an orchestrator has joined anew")
+        ),
+        session=session,
     )
-    server = EmbeddedServer(create_app(pool, keyring, HostGuard("127.0.0.1", "box")))
+    hosts = HostGuard("127.0.0.1", "box")
+    judge = RelayJudge(workers, KeyGuard(keyring), hosts, is_alive=is_alive)
+    relays = Relays(judge.judge, judge.say, limit=relays_limit)
+    metrics.watch_relays(relays.tally)
+    server = EmbeddedServer(
+        create_app(pool, keyring, hosts),
+        tls.context if tls else None,
+        relays,
+        head_s=head_s,
+        body_s=body_s,
+        places=places,
+        to_plain=judge.say_scheme,
+    )
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
         speaking = tasks.create_task(announcer.run())
         try:
-            yield PoolSite(url, pool, workers, server)
+            yield PoolSite(url, pool, workers, server, keyring, relays)
         finally:
             pool.begin_stop()
             speaking.cancel()

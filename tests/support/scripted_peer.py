@@ -36,6 +36,10 @@ class Peer:
             body += await asyncio.get_running_loop().sock_recv(self._socket, 65536)
         return head + b"\r\n\r\n" + body
 
+    async def receive(self, limit_bytes: int) -> bytes:
+        """Take what has come, at most so much."""
+        return await asyncio.get_running_loop().sock_recv(self._socket, limit_bytes)
+
     async def send(self, data: bytes) -> None:
         """Send these bytes."""
         await asyncio.get_running_loop().sock_sendall(self._socket, data)

@@ -41,7 +41,11 @@ async def until(
 
 
 def until_sync(
-    predicate: Callable[[], T], *, timeout_s: float = 10.0, what: str = "a condition"
+    predicate: Callable[[], T],
+    *,
+    timeout_s: float = 10.0,
+    what: str = "a condition",
+    every_s: float = _INTERVAL_S,
 ) -> T:
     """Wait in a test without a loop until the predicate is truthy, and return what it said."""
     deadline = time.monotonic() + timeout_s
@@ -51,4 +55,4 @@ def until_sync(
             return value
         if time.monotonic() >= deadline:
             raise _failure(what, timeout_s, value)
-        time.sleep(_INTERVAL_S)
+        time.sleep(every_s)

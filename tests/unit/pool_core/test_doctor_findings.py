@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.contracts.control import RunFile
+from orchestrator_core.findings import Finding, Severity, has_errors
 from orchestrator_core.platforms.port import PortHolder
 from orchestrator_core.units import GIB, MIB
 from pool_core.doctor.facts import (
@@ -19,7 +20,7 @@ from pool_core.doctor.facts import (
     SoftwareFacts,
     StorageFacts,
 )
-from pool_core.doctor.findings import Finding, Severity, has_errors, judge
+from pool_core.doctor.findings import judge
 from support.pool_builders import cpu, gpu
 
 RUN = RunFile(

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from orchestrator_core.clients import pool as pool_clients
 from orchestrator_core.contracts.pool import PoolStatusView
 from orchestrator_core.errors import LlorchError
+from orchestrator_core.findings import Finding, Severity
 from pool_core.doctor import findings
-from pool_core.doctor.findings import Finding, Severity
 from pool_ctl.commands.dev import dev, doctor
 from pool_ctl.commands.draining import drain, resume
 from pool_ctl.settings import CliSettings
@@ -78,7 +78,10 @@ def test_the_switch_needs_a_daemon(settings: CliSettings, command: click.Command
 class SwitchedPool:
     """A daemon that only knows its switch."""
 
-    def __init__(self, url: str, key: str | None, *, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, key: str | None, *, timeout_s: float, trust: object = None
+    ) -> None:
+        assert trust is None
         assert (url, key) == ("http://127.0.0.1:9", "the-key")
         assert timeout_s > 0
 

@@ -53,6 +53,8 @@ def test_offers_the_documented_commands() -> None:
         "daemon logs",
         "daemon drain",
         "daemon resume",
+        "daemon join",
+        "daemon leave",
         "daemon install-service",
         "dev doctor",
         "dev setup",
@@ -64,6 +66,7 @@ def test_offers_the_documented_commands() -> None:
         "models delete",
         "models disk-usage",
         "models import",
+        "remote-exec",
     }
 
 
@@ -106,11 +109,14 @@ def test_the_short_help_of_the_table_is_the_commands_own() -> None:
 @pytest.mark.parametrize("path", sorted(TREE), ids=" ".join)
 def test_data_commands_take_the_common_options(path: tuple[str, ...]) -> None:
     command = TREE[path]
-    if isinstance(command, click.Group):
+    # What it runs has the options; it is never typed.
+    if isinstance(command, click.Group) or path == ("remote-exec",):
         return
     names = {name for parameter in command.params for name in parameter.opts}
     assert {"--format", "--quiet", "--no-color"} <= names
-    assert ("--url" in names) == (path[0] not in ("daemon", "dev", "git"))
+    # The one of `daemon join` is an orchestrator's.
+    takes_a_pool = path[0] not in ("daemon", "dev", "git") or path == ("daemon", "join")
+    assert ("--url" in names) == takes_a_pool
 
 
 @pytest.mark.parametrize(

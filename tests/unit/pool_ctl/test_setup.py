@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from orchestrator_core.config.layout import Layout
 from orchestrator_core.contracts.downloads import DownloadOrder
 from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.findings import Finding, Severity
 from pool_core.doctor import findings
-from pool_core.doctor.findings import Finding, Severity
 from pool_ctl.commands.setup import acts, look
 from pool_ctl.commands.setup.plan import Act, Checkout, Situation, State, plan
 from pool_ctl.commands.setup.settings_text import SETTINGS_TEXT

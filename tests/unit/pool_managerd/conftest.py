@@ -17,6 +17,7 @@ from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.model_desk import ModelDesk
 from pool_managerd.runtime.pool import Pool
 from support.fake_library import FakeLibrary
+from support.join_desk import join_desk
 from support.pool_fakes import FakeDevices, FakeModels, FakeWorkers
 
 OPERATOR_KEY = "the-operator-key"
@@ -48,7 +49,11 @@ def changes() -> list[str]:
 
 @pytest.fixture
 async def pool(
-    workers: FakeWorkers, library: FakeLibrary, changes: list[str], tmp_path: Path
+    workers: FakeWorkers,
+    library: FakeLibrary,
+    keyring: Keyring,
+    changes: list[str],
+    tmp_path: Path,
 ) -> AsyncIterator[Pool]:
     """A pool that works alone."""
     metrics = PoolMetrics()
@@ -80,6 +85,7 @@ async def pool(
             on_change=lambda: changes.append("models"),
         ),
         downloads=downloads,
+        joining=join_desk(tmp_path, keyring),
     )
     yield pool
     pool.begin_stop()

@@ -48,7 +48,9 @@ class Rig:
         self.drain = DrainSwitch(folder / "drain.json", self.changed)
         self.announcer = Announcer(
             target=Target(lambda: self.url, self.key_file),
-            identity=Identity("attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",)),
+            identity=Identity(
+                "attic", "http://127.0.0.1:9200", "1.2.3", ("embedded 1",), "what the port shows"
+            ),
             workers=self.workers,
             devices=FakeDevices(),
             models=self.models,
@@ -96,6 +98,7 @@ async def test_registers_with_everything_the_orchestrator_needs(rig: Rig) -> Non
         assert word["pool_id"] == "attic"
         assert word["endpoint"] == "http://127.0.0.1:9200"
         assert word["engines"] == ["embedded 1"]
+        assert word["certificate"] == "what the port shows"
         assert rig.keyring.identify(str(word["control_key"])) is Caller.ORCHESTRATOR
         assert [worker["key"] for worker in word["workers"]] == ["the-worker-key"]
         await until(lambda: rig.announcer.view.connected, what="the session")

@@ -62,7 +62,7 @@ def test_a_taken_folder_names_its_holder(
     ("argv", "word"),
     [
         (["--bind", "nonsense"], "HOST:PORT"),
-        (["--bind", "0.0.0.0:0"], "insecure_lan"),
+        (["--bind", "0.0.0.0:0", "--no-tls"], "insecure_lan"),
         (["--pool-id", "a/b"], "pool_id"),
         (["--orchestrator-url", "localhost"], "http://HOST:PORT"),
         (["--config", "/nowhere/pool.toml"], "no such file"),

@@ -22,6 +22,12 @@ Begin on one machine:
   llorch down
 
 \b
+Then a second one, with nothing but SSH between them:
+  llorch host trust mac
+  llorch host add mac
+  llorch pool status
+
+\b
 Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 not found, 4 refused, 5 unreachable,
 124 timeout, 130 interrupted.
 """
@@ -39,7 +45,24 @@ _COMMANDS: Final = {
     "keys": Lazy(
         "llorch_ctl.commands.keys.group:keys", "Make, list and revoke keys, and see their usage."
     ),
-    "pool": Lazy("llorch_ctl.commands.pool:pool", "Show the hosts and their workers."),
+    "pool": Lazy(
+        "llorch_ctl.commands.pool.group:pool",
+        "Show the hosts and their workers, and control the pool of any host.",
+    ),
+    "host": Lazy(
+        "llorch_ctl.commands.host.group:host", "Make machines you own pools, over SSH; undo it."
+    ),
+    "dev": Lazy("llorch_ctl.commands.dev.group:dev", "Make this machine ready, and find faults."),
+    "config": Lazy(
+        "llorch_ctl.commands.config:config", "Show what this installation goes by, and why."
+    ),
+    "completion": Lazy(
+        "llorch_ctl.commands.completion:completion", "Print the script that completes commands."
+    ),
+    "support-bundle": Lazy(
+        "llorch_ctl.commands.support_bundle:support_bundle",
+        "Collect what helps to find a fault into one file.",
+    ),
 }
 
 

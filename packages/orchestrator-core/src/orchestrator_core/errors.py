@@ -44,6 +44,12 @@ class Code(StrEnum):
     WORKER_NOT_FOUND = "WORKER_NOT_FOUND"
     POOL_NOT_FOUND = "POOL_NOT_FOUND"
     KEY_NOT_FOUND = "KEY_NOT_FOUND"
+    HOST_NOT_FOUND = "HOST_NOT_FOUND"
+    HOST_KEY_UNKNOWN = "HOST_KEY_UNKNOWN"
+    HOST_KEY_CHANGED = "HOST_KEY_CHANGED"
+    HOST_REFUSED = "HOST_REFUSED"
+    BAD_TOKEN = "BAD_TOKEN"  # noqa: S105 - the name of a code.
+    VERSION_SKEW = "VERSION_SKEW"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     CONFLICT = "CONFLICT"
     MODEL_NOT_PULLED = "MODEL_NOT_PULLED"
@@ -115,6 +121,10 @@ def _outcomes() -> dict[Code, Outcome]:
         c.SCOPE: Outcome(403, Exit.REFUSED),
         c.FORBIDDEN_HOST: Outcome(403, Exit.REFUSED),
         c.MODEL_GATED: Outcome(403, Exit.REFUSED),
+        c.HOST_KEY_UNKNOWN: Outcome(403, Exit.REFUSED),
+        c.HOST_KEY_CHANGED: Outcome(403, Exit.REFUSED),
+        c.HOST_REFUSED: Outcome(403, Exit.REFUSED),
+        c.BAD_TOKEN: Outcome(403, Exit.REFUSED),
         c.METHOD_NOT_ALLOWED: Outcome(405, failure),
         c.TOO_LARGE: Outcome(413, failure),
         c.IDEMPOTENCY_MISMATCH: Outcome(422, failure),
@@ -127,9 +137,10 @@ def _outcomes() -> dict[Code, Outcome]:
         c.CONFIG_INVALID: Outcome(500, Exit.CONFIG),
     }
     missing = (c.NOT_FOUND, c.JOB_NOT_FOUND, c.MODEL_NOT_FOUND)
-    missing += (c.WORKER_NOT_FOUND, c.POOL_NOT_FOUND, c.KEY_NOT_FOUND)
+    missing += (c.WORKER_NOT_FOUND, c.POOL_NOT_FOUND, c.KEY_NOT_FOUND, c.HOST_NOT_FOUND)
     table |= dict.fromkeys(missing, Outcome(404, Exit.NOT_FOUND))
     clash = (c.CONFLICT, c.MODEL_NOT_PULLED, c.STALE_SESSION, c.STALE_GENERATION)
+    clash += (c.VERSION_SKEW,)
     table |= dict.fromkeys(clash, Outcome(409, failure))
     slow = (c.QUEUE_FULL, c.QUOTA, c.RATE)
     table |= dict.fromkeys(slow, Outcome(429, failure, retry_later=True))

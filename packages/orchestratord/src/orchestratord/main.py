@@ -7,10 +7,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from orchestrator_core.daemon.flags import daemon_parser, given_flags
 from orchestratord.app.commands import COMMANDS, run_command
+
+if TYPE_CHECKING:
+    import socket
+
+    from orchestrator_core.daemon.program import Site
+    from orchestratord.settings import OrchestratorSettings
 
 __all__ = ["main", "run"]
 
@@ -48,7 +54,6 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
     from orchestrator_core.config.layout import ORCHESTRATORD
     from orchestrator_core.daemon.program import Program, run_program
     from orchestrator_core.daemon.tls import open_tls
-    from orchestratord.app.daemon import serve
     from orchestratord.settings import ENV_PREFIX, OrchestratorSettings
 
     program = Program(
@@ -58,7 +63,20 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
         env_prefix=ENV_PREFIX,
         config_name="orchestrator",
         lock=lambda layout: layout.orchestrator_lock,
-        serve=serve,
+        serve=_serve,
         tls=lambda settings: open_tls(settings.tls_cert, settings.tls_key),
     )
-    return run_program(program, config=flags.config, flags=given_flags(flags), env=dict(env))
+    return run_program(
+        program,
+        config=flags.config,
+        flags=given_flags(flags),
+        env=dict(env),
+        show_config=flags.show_config,
+    )
+
+
+def _serve(site: "Site[OrchestratorSettings]", listener: "socket.socket") -> None:
+    # What only tells settings, or is refused its port, need not load a whole server first.
+    from orchestratord.app.daemon import serve
+
+    serve(site, listener)

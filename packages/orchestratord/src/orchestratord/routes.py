@@ -10,7 +10,16 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from orchestrator_core.contracts.control import Health, PoolList
+from orchestrator_core.contracts.control import Health, PoolList, PoolView
+from orchestrator_core.contracts.joining import (
+    Joined,
+    JoinRequest,
+    JoinToken,
+    JoinTokenOrder,
+    PoolEnrolment,
+    PoolOrder,
+    SshIdentity,
+)
 from orchestrator_core.contracts.keys import KeyCreated, KeyList, KeyOrder, KeyView, UsageList
 from orchestrator_core.contracts.openai import ChatRequest, ModelCard, ModelCards
 from orchestrator_core.contracts.pool import (
@@ -18,7 +27,10 @@ from orchestrator_core.contracts.pool import (
     HeartbeatReply,
     PoolRegister,
     PoolRegistered,
+    PoolStatusView,
+    SpawnRequest,
     WorkerList,
+    WorkerReport,
 )
 from orchestrator_core.contracts.tasks import JobView, TaskAccepted, TaskList, TaskSubmit
 from orchestrator_core.units import KIB, MIB
@@ -92,6 +104,26 @@ ROUTES: Final = (
     _plain("POST", "/v2/tasks/{id}/cancel", Scope.USER, "tasks.cancel", "Cancel a job",
            response=JobView),
     _plain("GET", "/v2/pools", Scope.OPERATOR, "pools.list", "List pools", response=PoolList),
+    _plain("POST", "/v2/pools", Scope.ADMIN, "pools.enrol", "Enrol a host that SSH reaches",
+           request=PoolOrder, response=PoolEnrolment, status=202),
+    _plain("POST", "/v2/pools/join-tokens", Scope.ADMIN, "pools.issue_token",
+           "Make a one-time token for a host", request=JoinTokenOrder, response=JoinToken,
+           status=201),
+    _plain("POST", "/v2/pools/join", Scope.OPEN, "pools.join",
+           "Become a pool by a one-time token", request=JoinRequest, response=Joined),
+    _plain("GET", "/v2/pools/{id}", Scope.OPERATOR, "pools.show", "Show one pool",
+           response=PoolView),
+    _plain("DELETE", "/v2/pools/{id}", Scope.ADMIN, "pools.remove", "Remove a pool",
+           response=Health),
+    _plain("POST", "/v2/pools/{id}/drain", Scope.OPERATOR, "pools.drain",
+           "Let a pool start no more workers", response=PoolStatusView),
+    _plain("POST", "/v2/pools/{id}/resume", Scope.OPERATOR, "pools.resume",
+           "Let a pool start workers again", response=PoolStatusView),
+    _plain("POST", "/v2/pools/{id}/workers/spawn", Scope.OPERATOR, "pools.spawn",
+           "Start a worker of one's own on a pool", request=SpawnRequest, response=WorkerReport,
+           status=201),
+    _plain("GET", "/v2/ssh-key", Scope.ADMIN, "pools.ssh_identity",
+           "Show the key by which the orchestrator logs in", response=SshIdentity),
     _plain("GET", "/v2/workers", Scope.OPERATOR, "workers.list", "List workers of all pools",
            response=WorkerList),
     _plain("POST", "/v2/workers/{id}/stop", Scope.OPERATOR, "workers.stop", "Stop a worker",

@@ -3,14 +3,28 @@
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestrator_core.contracts.pool import PoolName
 from orchestrator_core.daemon.settings import DaemonSettings
 from orchestrator_core.units import MIB
 
-__all__ = ["ENV_PREFIX", "OrchestratorSettings"]
+__all__ = ["ENV_PREFIX", "DeclaredPool", "OrchestratorSettings"]
 
 ENV_PREFIX: Final = "LLORCH_ORCHESTRATOR_"
+
+
+class DeclaredPool(BaseModel):
+    """A pool that stands in the file instead of being enrolled by a command: one [[pools]] table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: PoolName
+    endpoint: str = Field(min_length=1, max_length=300)
+    host_keys: tuple[str, ...] = Field((), max_length=16)
+    daemon_port: int = Field(9200, ge=1, le=65_535)
+    certificate_file: Path | None = None
+    credential_file: Path | None = None
 
 
 class OrchestratorSettings(DaemonSettings):
@@ -89,6 +103,21 @@ class OrchestratorSettings(DaemonSettings):
         "a file that is replaced counts from the next start on",
     )
     tls_key: Path | None = Field(default=None, description="Private key of tls_cert (PEM)")
+    pools: tuple[DeclaredPool, ...] = Field(
+        (),
+        max_length=256,
+        description="Hosts that are enrolled by the file, one [[pools]] table each: name, endpoint "
+        "(ssh://... or https://...), host_keys, daemon_port, certificate_file, credential_file",
+    )
     shutdown_grace_s: float = Field(
         10.0, ge=0, description="How long open answers may go on after a stop was asked for"
     )
+
+    @field_validator("pools")
+    @classmethod
+    def _names_differ(cls, pools: tuple[DeclaredPool, ...]) -> tuple[DeclaredPool, ...]:
+        names = [pool.name for pool in pools]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {twice[0]} stands there twice")
+        return pools

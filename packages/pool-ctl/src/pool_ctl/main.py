@@ -31,6 +31,9 @@ _COMMANDS: Final = {
     "dev": Lazy(
         "pool_ctl.commands.dev:dev", "Make this host ready, and find out what is wrong with it."
     ),
+    "remote-exec": Lazy(
+        "pool_ctl.commands.remote_exec:remote_exec", "Run one command for llorch, over SSH."
+    ),
 }
 
 _EPILOG: Final = """\b

@@ -5,12 +5,19 @@ Heavy modules load only once the flags are read, so that --help and a wrong flag
 
 import os
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from orchestrator_core.daemon.flags import daemon_parser, given_flags
+
+if TYPE_CHECKING:
+    import socket
+
+    from orchestrator_core.daemon.program import Site
+    from pool_managerd.settings import PoolSettings
 
 __all__ = ["main", "run"]
 
@@ -49,11 +56,17 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
         metavar="FILE",
         help="key for registering (default: state/local-pool.key)",
     )
+    add(
+        "--tls",
+        action=BooleanOptionalAction,
+        default=None,
+        help="speak HTTPS only (default: where other hosts can reach the address)",
+    )
     flags = parser.parse_args(argv)
 
     from orchestrator_core.config.layout import POOL_MANAGERD
-    from orchestrator_core.daemon.program import Program, run_program
-    from pool_managerd.app.daemon import serve
+    from orchestrator_core.daemon.program import OwnTls, Program, run_program
+    from pool_managerd.app.encryption import open_named_tls, open_own_tls, wants_own_tls
     from pool_managerd.settings import ENV_PREFIX, PoolSettings
 
     program = Program(
@@ -63,6 +76,21 @@ def run(argv: Sequence[str], env: Mapping[str, str]) -> int:
         env_prefix=ENV_PREFIX,
         config_name="pool",
         lock=lambda layout: layout.pool_lock,
-        serve=serve,
+        serve=_serve,
+        tls=open_named_tls,
+        own_tls=OwnTls(wants_own_tls, open_own_tls),
     )
-    return run_program(program, config=flags.config, flags=given_flags(flags), env=dict(env))
+    return run_program(
+        program,
+        config=flags.config,
+        flags=given_flags(flags),
+        env=dict(env),
+        show_config=flags.show_config,
+    )
+
+
+def _serve(site: "Site[PoolSettings]", listener: "socket.socket") -> None:
+    # What only tells settings, or is refused its port, need not load a whole server first.
+    from pool_managerd.app.daemon import serve
+
+    serve(site, listener)

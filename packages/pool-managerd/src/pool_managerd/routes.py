@@ -22,6 +22,12 @@ class Scope(StrEnum):
     OPERATOR = "operator"
     """The operator's pool.key alone."""
 
+    JOINED = "joined"
+    """The orchestrator that reaches this pool through SSH, by the credential of its join."""
+
+    PEER = "peer"
+    """Other pools of the same orchestrator, and the operator: what may be copied between hosts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -56,6 +62,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/models/delete", Scope.OPERATOR, "models.delete"),
     Route("POST", "/models/clean-up", Scope.OPERATOR, "models.clean_up"),
     Route("POST", "/models/import", Scope.OPERATOR, "models.import"),
+    # Raw bytes both ways, answered before a route is looked up; here it says what was missing.
+    Route("POST", "/workers/{worker}/relay", Scope.CONTROL, "workers.relay"),
+    # The one-time token in the body is the key.
+    Route("POST", "/session/join", Scope.OPEN, "session.join"),
+    Route("GET", "/session", Scope.JOINED, "session.stream"),
+    Route("POST", "/session/answers", Scope.JOINED, "session.answer"),
+    # What may be copied between hosts; not found where nothing is shared.
+    Route("GET", "/peer/models", Scope.PEER, "peer.models"),
+    Route("GET", "/blobs/{sha256}", Scope.PEER, "blobs.send"),
+    Route("HEAD", "/blobs/{sha256}", Scope.PEER, "blobs.head"),
     Route("POST", "/drain", Scope.CONTROL, "drain"),
     Route("POST", "/resume", Scope.CONTROL, "resume"),
     Route("GET", "/metrics", Scope.OPERATOR, "metrics"),

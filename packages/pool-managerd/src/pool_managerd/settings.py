@@ -52,6 +52,22 @@ class PoolSettings(DaemonSettings):
         description="Certificates (PEM) that vouch for an https orchestrator; a local one is known "
         "by its run file, and without this the public authorities count",
     )
+    orchestrator_pin: Path | None = Field(
+        None,
+        description="The one certificate (PEM) that the orchestrator shows, as a join has noted "
+        "it; no other counts then, whatever name or time it bears",
+    )
+    tls: bool | None = Field(
+        None,
+        description="Speak HTTPS only; when unset, wherever other hosts can reach the address. "
+        "Without tls_cert the pool makes a certificate of its own",
+    )
+    tls_cert: Path | None = Field(
+        None,
+        description="Certificate chain (PEM), its own one first, instead of the pool's own; "
+        "a file that is replaced counts from the next start on",
+    )
+    tls_key: Path | None = Field(None, description="Private key of tls_cert (PEM)")
     worker_program: Path | None = Field(
         None, description="The worker to start; llorch-worker beside this program when unset"
     )
@@ -61,6 +77,11 @@ class PoolSettings(DaemonSettings):
     git_repo: Path | None = Field(
         None,
         description="The checkout that llorch-pool git works on; the current folder when unset",
+    )
+    share_models: bool = Field(
+        default=False,
+        description="Serve the models of this host to the other pools of its orchestrator; only "
+        "where the API speaks HTTPS",
     )
     external: ExternalEngines = Field(
         (), description="Running OpenAI-compatible servers that serve as workers of this pool"

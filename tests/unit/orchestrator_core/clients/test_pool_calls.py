@@ -1,12 +1,15 @@
 """The pool clients send typed orders to the right paths and let keys through only where due."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from orchestrator_core.catalog.entries import CatalogEntry, spec_for
 from orchestrator_core.catalog.resolve import Catalog
+from orchestrator_core.clients import http
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
 from orchestrator_core.clients.pool import AsyncPoolClient, PoolClient
 from orchestrator_core.contracts.pool import (
@@ -103,6 +106,41 @@ async def test_orchestrator_orders_a_pool_about(script: Script) -> None:
         assert (await pool.spawn(SpawnRequest(spec=SPEC))).id == "wrk_1"
         assert (await pool.stop("tiny-chat-1", StopRequest(grace_s=50))).id == "wrk_1"
     assert script.requests[-1].extensions["timeout"]["read"] > 50
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that never comes to its end."""
+
+    def __init__(self, piece: bytes) -> None:
+        self.piece = piece
+        self.sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            self.sent += 1
+            yield self.piece
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_an_end_is_cut_off(status: int) -> None:
+    body = Endless(b"x" * 2**20)
+    way = httpx.MockTransport(lambda _: httpx.Response(status, stream=body))
+    async with AsyncPoolClient("http://p", "k", transport=way) as pool:
+        with pytest.raises(LlorchError, match="answered with more than 16 MiB"):
+            await pool.status()
+    assert body.sent < 20
+
+
+async def test_an_answer_that_comes_byte_by_byte_has_its_limit_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "_CONNECT_TIMEOUT_S", 0.0)
+    way = httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless(b"")))
+    async with AsyncPoolClient("http://p", "k", timeout_s=0.05, transport=way) as pool:
+        with pytest.raises(LlorchError) as caught:
+            await pool.drain()
+    assert caught.value.code is Code.TIMEOUT
 
 
 async def test_pool_registers_and_beats_with_its_secrets(script: Script) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient, OrchestratorClient
 from orchestrator_core.clients.pool import AsyncPoolClient, PoolClient
+from orchestrator_core.clients.replies import Peer, unreachable
 from orchestrator_core.contracts.tasks import TaskSubmit
 from orchestrator_core.errors import (
     CapacityError,
@@ -137,6 +138,14 @@ def test_nobody_listening_names_the_url_and_the_command() -> None:
     assert caught.value.refusal.message == expected
     with PoolClient(url, None) as pool, pytest.raises(PeerError, match="llorch-pool daemon start"):
         pool.health()
+
+
+def test_nobody_at_another_machine_is_not_helped_by_a_command_here() -> None:
+    url = "http://attic.lan:8080"
+    refused = unreachable(Peer("orchestratord", url, "llorch up"), httpx.ConnectError("no"))
+    assert refused.refusal.message == (
+        f"nothing answers at {url}; is orchestratord up there, and does this machine reach that port?"
+    )
 
 
 def test_silent_server_is_a_timeout() -> None:

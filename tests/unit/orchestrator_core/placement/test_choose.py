@@ -171,7 +171,7 @@ def test_pin_on_an_unknown_pool_is_told():
     choice = choose_home([pool("attic")], HomeNeed(worker_spec(), PoolId("moon")))
     assert choice.reasons == (
         "pool attic is not the pool moon that the job is pinned to",
-        "pool moon has never registered",
+        "pool moon is not known: it never registered, or was removed",
     )
 
 

@@ -100,7 +100,7 @@ def test_pin(script: MachineScript):
     script.arrive(1, pin="barn")
     assert why(script)[1:] == [
         "is pinned to pool barn",
-        "pool barn has never registered",
+        "pool barn is not known: it never registered, or was removed",
     ]
 
 
@@ -176,4 +176,4 @@ def test_pin_to_an_unknown_pool_is_told_whatever_fails_elsewhere(script: Machine
     order = started(script.arrive(2))
     script.arrive(1, pin="barn")
     script.refuse(order, Code.DISK_LOW)
-    assert why(script)[-1] == "pool barn has never registered"
+    assert why(script)[-1] == "pool barn is not known: it never registered, or was removed"

@@ -128,9 +128,20 @@ def test_each_scope_is_open_to_exactly_the_keys_of_the_matrix(scope: Scope) -> N
 def test_the_table_says_who_may_do_what() -> None:
     named = {(row.method, row.path): row.scope for row in ROUTES}
     open_rows = {key for key, scope in named.items() if scope is Scope.OPEN}
-    assert open_rows == {("GET", "/"), ("GET", "/livez"), ("GET", "/readyz")}
+    # Of these only the join changes anything, and it takes a one-time token in its body.
+    joins = ("POST", "/v2/pools/join")
+    assert open_rows == {("GET", "/"), ("GET", "/livez"), ("GET", "/readyz"), joins}
     pool_rows = {key for key, scope in named.items() if scope is Scope.POOL}
     assert pool_rows == {("POST", "/v2/pools/register"), ("POST", "/v2/pools/{id}/heartbeat")}
+    admin_rows = {key for key, scope in named.items() if scope is Scope.ADMIN}
+    assert {path for _, path in admin_rows} == {
+        "/v2/keys",
+        "/v2/keys/{id}",
+        "/v2/pools",
+        "/v2/pools/{id}",
+        "/v2/pools/join-tokens",
+        "/v2/ssh-key",
+    }
     assert named["GET", "/v2/workers"] is Scope.OPERATOR
     assert named["POST", "/v2/workers/{id}/stop"] is Scope.OPERATOR
     assert len({row.handler for row in ROUTES}) == len(named) == len(ROUTES)

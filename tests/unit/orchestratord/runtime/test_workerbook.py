@@ -1,11 +1,17 @@
 """Where workers are, and which models only engines of somebody else have."""
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
 from pydantic import SecretStr
 
 from orchestrator_core.contracts.pool import ModelFile, WorkerReport, WorkerSpec
 from orchestrator_core.ids import PoolId, WorkerId
 from orchestrator_core.testing.reports import worker_report
 from orchestratord.runtime.workerbook import External, WorkerBook
+from orchestratord.upstream.request import Address
+from orchestratord.upstream.road import DIRECT, Road
 
 HOME, ATTIC = PoolId("home"), PoolId("attic")
 
@@ -65,3 +71,84 @@ def test_a_beat_that_says_the_same_again_changes_nothing() -> None:
     before = book.external_models["m"]
     book.replace(HOME, [external("wrk_1")])
     assert book.external_models["m"] is before
+
+
+class Elsewhere:
+    """A road that only has to be told from others."""
+
+    def __init__(self, name: str = "elsewhere") -> None:
+        self.name = name
+
+    async def connect(self, make: Callable[[], asyncio.Protocol], address: Address) -> None:
+        raise AssertionError("nobody goes there")
+
+
+def test_the_road_of_its_pool_leads_to_a_worker() -> None:
+    far = Elsewhere()
+    asked: list[tuple[str, str]] = []
+
+    def road_to(pool_id: PoolId, worker_id: WorkerId) -> Road:
+        asked.append((pool_id, worker_id))
+        return far if pool_id == ATTIC else DIRECT
+
+    book = WorkerBook(road_to)
+    for pool_id in (HOME, ATTIC):
+        book.replace(pool_id, [worker_report("wrk_1", port=8123)])
+    near, there = book.find(HOME, WorkerId("wrk_1")), book.find(ATTIC, WorkerId("wrk_1"))
+    assert near is not None
+    assert there is not None
+    assert (near.road, there.road) == (DIRECT, far)
+    assert asked == [(HOME, "wrk_1"), (ATTIC, "wrk_1")]
+    assert "Elsewhere" not in repr(there)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_of_the_host"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://localhost:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://gpu:8000/v1", False),
+        ("http://192.168.1.7:8000/v1", False),
+    ],
+)
+def test_an_engine_on_the_loopback_of_a_host_is_reached_there(
+    url: str, is_of_the_host: bool
+) -> None:
+    far = Elsewhere()
+    book = WorkerBook(lambda _, __: far)
+    book.replace(ATTIC, [external("wrk_1", url=url)])
+    found = book.find(ATTIC, WorkerId("wrk_1"))
+    assert found is not None
+    assert found.road is (far if is_of_the_host else DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_relayed"),
+    [
+        ("http://169.254.169.253.example:80/v1", True),
+        ("http://192.168.1.7:8000/v1", True),
+        ("http://127.0.0.1:8000/v1", True),
+        ("https://gpu.example:8000/v1", False),
+    ],
+)
+def test_a_pool_that_joined_by_itself_has_us_dial_nothing_in_plain_text(
+    url: str, is_relayed: bool
+) -> None:
+    relay = Elsewhere("relay")
+    book = WorkerBook(lambda _, __: relay)
+    book.replace(ATTIC, [external("wrk_1", url=url)])
+    found = book.find(ATTIC, WorkerId("wrk_1"))
+    assert found is not None
+    assert found.road is (relay if is_relayed else DIRECT)
+
+
+def test_another_road_is_no_other_process() -> None:
+    book, later = WorkerBook(), WorkerBook(lambda _, __: Elsewhere())
+    for it in (book, later):
+        it.replace(HOME, [worker_report("wrk_1", port=8123)])
+    before, after = book.find(HOME, WorkerId("wrk_1")), later.find(HOME, WorkerId("wrk_1"))
+    assert before is not None
+    assert after is not None
+    assert before.is_same_process(after)
+    assert before == after

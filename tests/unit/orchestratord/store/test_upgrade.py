@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.contracts.tasks import JobStatus, Priority
-from orchestrator_core.ids import KeyId
+from orchestrator_core.ids import KeyId, PoolId
 from orchestratord.store.migrate import apply_step, load_migrations
+from orchestratord.store.rows import PoolRow
 from orchestratord.store.sqlite import SqliteStore
-from orchestratord.store.writes import Strip
+from orchestratord.store.writes import PutPool, Strip
 from support.stored_jobs import KEY, admission, apply, finish, job_id
 
 FIRST_VERSION = """
@@ -69,6 +70,19 @@ async def test_jobs_of_the_first_version_take_part_in_all_that_is_new(path: Path
     assert (old.status, old.output) == (JobStatus.COMPLETED, None)
     assert await apply(store, admission(3), finish(3)) == [1, 1]
     assert await apply(store, finish(1, attempt=1, seq=4)) == [1]
+    await store.close()
+
+
+async def test_a_file_of_the_first_version_takes_hosts(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    assert (await store.pools(), await store.join_tokens()) == ([], [])
+    [key] = await store.keys()
+    assert key.pool_id is None
+    row = PoolRow(id=PoolId("mac"), created_at_ms=1, endpoint="ssh://mac")
+    await apply(store, PutPool(pool=row, at_ms=2))
+    assert await store.pools() == [row]
+    # A key that belongs to no host is none of its business.
+    assert [key.revoked_at_ms for key in await store.keys()] == [None]
     await store.close()
 
 

@@ -284,7 +284,8 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
-        self.get_extra_info("socket").close()
+        if self.get_extra_info("socket") is not None:
+            self.get_extra_info("socket").close()
 
 
 @pytest.fixture
@@ -338,6 +339,28 @@ async def test_names_how_a_connection_was_lost(
     assert recorder.fault is not None
     assert recorder.fault.kind is kind
     assert message in recorder.fault.message
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (ConnectionResetError(104, "reset by peer"), ": reset by peer"),
+        (RuntimeError("odd"), ": odd"),
+        (None, ""),
+    ],
+)
+async def test_a_connection_to_the_host_that_breaks_says_nothing_about_the_worker(
+    lost: Exception | None, said: str
+) -> None:
+    recorder, wire = Recorder(), Wire()
+    # A channel has no socket.
+    wire.get_extra_info("socket").close()
+    wire._extra.clear()
+    exchange = Exchange(asyncio.get_running_loop(), recorder, ResponseLimits(), far=True)
+    exchange.connection_made(wire)
+    assert exchange.ask(REQUEST) is None
+    exchange.connection_lost(lost)
+    assert recorder.fault == Fault(FaultKind.LOST, f"the way to the worker broke{said}")
 
 
 async def test_a_connection_made_after_abort_is_dropped() -> None:

@@ -9,6 +9,7 @@ import pytest
 from orchestratord.upstream import exchange
 from orchestratord.upstream.exchange import Exchange, Fault, FaultKind, open_exchange
 from orchestratord.upstream.request import build_request
+from orchestratord.upstream.ssh_road import SshRoad
 from support.openai_server import OpenAiServer, make_certificate
 
 BODY = b'{"model":"org/big-model","stream":true}'
@@ -103,3 +104,14 @@ async def test_an_answer_can_be_given_up_in_its_middle(server: OpenAiServer) -> 
     opened.abort()
     assert opened.finished
     assert not receiver.end.done()
+
+
+async def test_a_road_to_another_host_never_ends_at_our_own_loopback(
+    server: OpenAiServer,
+) -> None:
+    road = SshRoad("mac", lambda: None)
+    fault = await open_exchange(
+        ("127.0.0.1", server.port), b"", Receiver(), connect_timeout_s=5, tls=True, road=road
+    )
+    assert isinstance(fault, Fault)
+    assert (fault.kind, "loopback of another host" in fault.message) == (FaultKind.ROAD, True)

@@ -10,12 +10,14 @@ from orchestrator_core.platforms import select
 __all__ = ["connect", "local_daemons"]
 
 
-def connect(settings: CliSettings, url: str | None) -> OrchestratorClient:
+def connect(
+    settings: CliSettings, url: str | None, *, timeout_s: float = 30.0
+) -> OrchestratorClient:
     """Find the orchestrator; no call is made yet."""
     found = find_url(ORCHESTRATORD, flag=url, env=settings.env, layout=settings.layout)
     trust = trust_for(found, ORCHESTRATORD, env=settings.env, layout=settings.layout)
     key = key_for(found, env=settings.env, key_file=settings.layout.admin_key, trust=trust)
-    return OrchestratorClient(found, key, trust=trust)
+    return OrchestratorClient(found, key, timeout_s=timeout_s, trust=trust)
 
 
 def local_daemons(settings: CliSettings) -> Daemons:

@@ -83,7 +83,9 @@ def bring_down(daemons: Daemons) -> list[Stopped]:
 
 
 def _pool_client(settings: CliSettings, run: RunFile) -> PoolClient:
-    return PoolClient(run.url, key_for(run.url, env={}, key_file=settings.layout.pool_key))
+    trust = Trust.in_run_file(run)
+    key = key_for(run.url, env={}, key_file=settings.layout.pool_key, trust=trust)
+    return PoolClient(run.url, key, trust=trust)
 
 
 def _leave_other_orchestrator(

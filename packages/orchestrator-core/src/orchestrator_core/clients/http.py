@@ -3,16 +3,19 @@
 Both send the key as a bearer token, ignore proxy variables, and raise only errors of the tree.
 """
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel
 
-from orchestrator_core.clients.replies import Peer, read_reply, unreachable
+from orchestrator_core.clients.replies import Peer, read_reply, refused, unreachable
 from orchestrator_core.clients.trust import Trust
-from orchestrator_core.errors import Code, Refusal, RequestError
+from orchestrator_core.errors import Code, PeerError, Refusal, RequestError
+from orchestrator_core.units import MIB, format_bytes
 
 __all__ = ["AsyncHttpCaller", "HttpCaller", "Query"]
 
@@ -22,6 +25,8 @@ Query = Mapping[str, str | int | None]
 _CONNECT_TIMEOUT_S: Final = 5.0
 # Servers close idle connections after 5 s: keeping ours shorter avoids writing into a closed one.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=2.0)
+# What a pool with thousands of models says of itself is shorter.
+_ANSWER_LIMIT_BYTES: Final = 16 * MIB
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -150,6 +155,7 @@ class AsyncHttpCaller:
     ) -> None:
         self.peer = peer
         self._trust = trust
+        self._timeout_s = timeout_s
 
         def open_client() -> httpx.AsyncClient:
             return httpx.AsyncClient(
@@ -178,18 +184,64 @@ class AsyncHttpCaller:
         timeout_s: float | None = None,
     ) -> M:
         """Make one call and read its answer."""
+        limit_s = timeout_s or self._timeout_s
         try:
-            response = await self._client.request(
-                method,
-                path,
-                content=_body(body),
-                headers=_request_headers(body, None),
-                timeout=_timeout(timeout_s) if timeout_s else httpx.USE_CLIENT_DEFAULT,
-            )
+            # The whole call, too: a peer that sends a byte now and then must not hold us for ever.
+            async with (
+                asyncio.timeout(limit_s + _CONNECT_TIMEOUT_S),
+                self._client.stream(
+                    method,
+                    path,
+                    content=_body(body),
+                    headers=_request_headers(body, None),
+                    timeout=_timeout(limit_s),
+                ) as response,
+            ):
+                whole = await self._whole(response)
+        except TimeoutError as error:
+            raise unreachable(self.peer, httpx.ReadTimeout("")) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             await self._trust_anew(error)
             raise unreachable(self.peer, error) from error
-        return read_reply(self.peer, response, reply)
+        return read_reply(self.peer, whole, reply)
+
+    @contextlib.asynccontextmanager
+    async def streaming(
+        self, path: str, *, timeout: httpx.Timeout
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Read an answer piece by piece, as it comes; errors of the tree for whatever goes wrong."""
+        headers = {"accept": "text/event-stream"}
+        try:
+            async with self._client.stream(
+                "GET", path, headers=headers, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    raise refused(self.peer, await self._whole(response))
+                yield response.aiter_bytes()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise unreachable(self.peer, error) from error
+
+    async def _whole(self, response: httpx.Response) -> httpx.Response:
+        """Read an answer to its end; a peer that never comes to one must not take our memory."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.aiter_bytes():
+            size += len(piece)
+            if size > _ANSWER_LIMIT_BYTES:
+                limit = format_bytes(_ANSWER_LIMIT_BYTES)
+                text = f"{self.peer.name} at {self.peer.url} answered with more than {limit}"
+                raise PeerError(Refusal(Code.INTERNAL, text))
+            pieces.append(piece)
+        headers = response.headers.copy()
+        # The pieces are decoded already.
+        headers.pop("content-encoding", None)
+        return httpx.Response(
+            response.status_code,
+            headers=headers,
+            content=b"".join(pieces),
+            request=response.request,
+            extensions=response.extensions,
+        )
 
     async def _trust_anew(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
         """A peer that came back with another certificate is known again by the next call."""

@@ -10,13 +10,25 @@ from orchestrator_core.clients.http import AsyncHttpCaller, HttpCaller
 from orchestrator_core.clients.replies import Peer, read_reply, refused
 from orchestrator_core.clients.resume import Resume, follow, repeat_lost
 from orchestrator_core.clients.trust import Trust
-from orchestrator_core.contracts.control import Health, PoolList
+from orchestrator_core.contracts.control import Health, PoolList, PoolView
+from orchestrator_core.contracts.joining import (
+    Joined,
+    JoinRequest,
+    JoinToken,
+    JoinTokenOrder,
+    PoolEnrolment,
+    PoolOrder,
+    SshIdentity,
+)
 from orchestrator_core.contracts.keys import KeyCreated, KeyList, KeyOrder, KeyView, UsageList
 from orchestrator_core.contracts.pool import (
     Heartbeat,
     HeartbeatReply,
     PoolRegister,
     PoolRegistered,
+    PoolStatusView,
+    SpawnRequest,
+    WorkerReport,
 )
 from orchestrator_core.contracts.tasks import JobView, TaskAccepted, TaskList, TaskSubmit
 from orchestrator_core.errors import Code, LlorchError
@@ -161,6 +173,45 @@ class OrchestratorClient(HttpCaller):
         """Read all pools with their devices and workers."""
         return self.call("GET", "/v2/pools", PoolList)
 
+    def pool(self, pool_id: str) -> PoolView:
+        """Read one pool, also one that was enrolled and has never reported."""
+        return self._repeat(lambda: self.call("GET", _pool_path(pool_id), PoolView))
+
+    def join_token(self, order: JoinTokenOrder) -> JoinToken:
+        """Make a one-time token for a host; its text is in this answer and nowhere else."""
+        return self.call("POST", "/v2/pools/join-tokens", JoinToken, body=order)
+
+    def join(self, request: JoinRequest) -> Joined:
+        """Show a one-time token and become a pool; a lost answer takes a new token."""
+        return self.call("POST", "/v2/pools/join", Joined, body=request)
+
+    def enrol_pool(self, order: PoolOrder) -> PoolEnrolment:
+        """Enrol a host that the orchestrator reaches over SSH; once more changes nothing."""
+        return self._repeat(lambda: self.call("POST", "/v2/pools", PoolEnrolment, body=order))
+
+    def remove_pool(self, pool_id: str) -> Health:
+        """Remove a pool and all that lets it in; a second time it is not found."""
+        return self.call("DELETE", _pool_path(pool_id), Health)
+
+    def drain(self, pool_id: str) -> PoolStatusView:
+        """Let a pool start no more workers for the orchestrator; those that run go on."""
+        path = f"{_pool_path(pool_id)}/drain"
+        return self._repeat(lambda: self.call("POST", path, PoolStatusView))
+
+    def resume(self, pool_id: str) -> PoolStatusView:
+        """Let a pool start workers for the orchestrator again."""
+        path = f"{_pool_path(pool_id)}/resume"
+        return self._repeat(lambda: self.call("POST", path, PoolStatusView))
+
+    def spawn(self, pool_id: str, order: SpawnRequest) -> WorkerReport:
+        """Start a worker of one's own on a pool; it is starting when this returns."""
+        path = f"{_pool_path(pool_id)}/workers/spawn"
+        return self.call("POST", path, WorkerReport, body=order)
+
+    def ssh_identity(self) -> SshIdentity:
+        """Read the public key by which the orchestrator logs in at its hosts."""
+        return self._repeat(lambda: self.call("GET", "/v2/ssh-key", SshIdentity))
+
     def ready(self) -> Health:
         """Ask whether jobs would be accepted now; a no is an answer, not an error."""
         response = self.send("GET", "/readyz")
@@ -200,15 +251,23 @@ class AsyncOrchestratorClient(AsyncHttpCaller):
         peer = Peer(_NAME, url, START_COMMAND)
         super().__init__(peer, key, timeout_s=timeout_s, trust=trust, transport=transport)
 
+    async def join(self, request: JoinRequest) -> Joined:
+        """Show a one-time token and become a pool; a lost answer takes a new token."""
+        return await self.call("POST", "/v2/pools/join", Joined, body=request)
+
     async def register(self, register: PoolRegister) -> PoolRegistered:
         """Open a session; a newer one fences the older."""
         return await self.call("POST", "/v2/pools/register", PoolRegistered, body=register)
 
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
         """Report the pool's state and learn which workers are wanted."""
-        path = f"/v2/pools/{quote(beat.pool_id, safe='')}/heartbeat"
+        path = f"{_pool_path(beat.pool_id)}/heartbeat"
         return await self.call("POST", path, HeartbeatReply, body=beat)
 
 
 def _task_path(job_id: str) -> str:
     return f"/v2/tasks/{quote(job_id, safe='')}"
+
+
+def _pool_path(pool_id: str) -> str:
+    return f"/v2/pools/{quote(pool_id, safe='')}"

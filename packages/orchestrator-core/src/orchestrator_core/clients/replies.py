@@ -1,9 +1,11 @@
 """Reads what a peer answered: a typed model, or an error of the tree with one clear line."""
 
+import ipaddress
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -65,12 +67,23 @@ def unreachable(peer: Peer, error: httpx.HTTPError | httpx.InvalidURL) -> Llorch
     if tls is not None:
         return PeerError(Refusal(Code.UNREACHABLE, _tls_trouble(peer, tls)))
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        text = f"nothing answers at {peer.url}; start {peer.name} with: {peer.start_command}"
-        return PeerError(Refusal(Code.UNREACHABLE, text))
+        advice = f"start {peer.name} with: {peer.start_command}"
+        if not _is_here(peer.url):
+            advice = f"is {peer.name} up there, and does this machine reach that port?"
+        return PeerError(Refusal(Code.UNREACHABLE, f"nothing answers at {peer.url}; {advice}"))
     if isinstance(error, httpx.TimeoutException):
         return PeerError(Refusal(Code.TIMEOUT, f"{peer.name} at {peer.url} did not answer in time"))
     text = f"{peer.name} at {peer.url} closed the connection"
     return PeerError(Refusal(Code.UNREACHABLE, text))
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address is this machine's own: elsewhere a command here starts nothing."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

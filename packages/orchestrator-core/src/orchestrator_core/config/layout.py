@@ -76,6 +76,16 @@ class Layout:
         return self.state / "local-pool.key"
 
     @property
+    def known_hosts(self) -> Path:
+        """The host keys that `llorch host trust` has accepted, as OpenSSH writes them."""
+        return self.state / "known_hosts"
+
+    @property
+    def host_secrets(self) -> Path:
+        """The keys and certificates of the pools of other hosts that this user has enrolled."""
+        return self.state / "hosts"
+
+    @property
     def models_folder(self) -> Path:
         """Where models lie, unless the settings of the pool name another place."""
         return self.data / "models"
@@ -94,6 +104,11 @@ class Layout:
     def database(self) -> Path:
         """The jobs, their events and the keys."""
         return self.orchestrator_folder / "orchestrator.db"
+
+    @property
+    def orchestrator_ssh_key(self) -> Path:
+        """The key by which orchestratord logs in at its hosts."""
+        return self.orchestrator_folder / "ssh_key"
 
     @property
     def orchestrator_lock(self) -> Path:
@@ -124,6 +139,41 @@ class Layout:
     def pool_key(self) -> Path:
         """The key that opens the pool's own API to this user."""
         return self.pool_folder / "pool.key"
+
+    @property
+    def pool_tls_cert(self) -> Path:
+        """The certificate that the pool has made for its port."""
+        return self.pool_folder / "tls.crt"
+
+    @property
+    def pool_tls_key(self) -> Path:
+        """The private key of that certificate."""
+        return self.pool_folder / "tls.key"
+
+    @property
+    def pool_join_token(self) -> Path:
+        """The one-time token that an orchestrator shows through SSH to get its credential."""
+        return self.pool_folder / "join.token"
+
+    @property
+    def pool_join_lock(self) -> Path:
+        """Held by a command while it makes this host a pool of somebody, or undoes that."""
+        return self.pool_folder / "join.lock"
+
+    @property
+    def pool_credential(self) -> Path:
+        """What is left of that credential here: its hash."""
+        return self.pool_folder / "orchestrator.cred"
+
+    @property
+    def pool_orchestrator_key(self) -> Path:
+        """The key that this pool got when it joined an orchestrator by itself."""
+        return self.pool_folder / "orchestrator.key"
+
+    @property
+    def pool_orchestrator_ca(self) -> Path:
+        """The certificate by which this pool knows the orchestrator that it joined."""
+        return self.pool_folder / "orchestrator.crt"
 
     @property
     def worker_records(self) -> Path:

@@ -7,6 +7,7 @@ Certificate: the run file's for the daemon that wrote it, else LLORCH_CA_FILE, e
 
 import ipaddress
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,26 +19,44 @@ from orchestrator_core.errors import Code, Refusal, RequestError
 from orchestrator_core.platforms import runfiles, select
 from orchestrator_core.platforms.sockets import parse_bind
 
-__all__ = ["find_url", "key_for", "trust_for"]
+__all__ = ["Found", "find_address", "find_url", "key_for", "trust_for"]
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to call, not to bind.
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An address, and what named it: flag, env NAME, run file PATH or default."""
+
+    url: str
+    origin: str
 
 
 def find_url(
     program: DaemonProgram, *, flag: str | None, env: Mapping[str, str], layout: Layout
 ) -> str:
     """Tell where a daemon should answer; whether it does, the call will show."""
+    return find_address(program, flag=flag, env=env, layout=layout).url
+
+
+def find_address(
+    program: DaemonProgram, *, flag: str | None, env: Mapping[str, str], layout: Layout
+) -> Found:
+    """Tell where a daemon should answer, and how that is known."""
     named = flag or env.get(program.url_variable)
     if named:
         if not is_url(named):
             source = "--url" if flag else program.url_variable
             text = f'{source}: "{named}" is not a URL like http://{program.bind_default}'
             raise RequestError(Refusal(Code.INVALID_REQUEST, text))
-        return named.rstrip("/")
+        return Found(named.rstrip("/"), "flag" if flag else f"env {program.url_variable}")
     run = runfiles.read_live(layout.run_folder, program.name, select.current())
     if run is not None:
-        return run.url.rstrip("/")
-    return _from_bind(env.get(program.bind_variable)) or f"http://{program.bind_default}"
+        return Found(run.url.rstrip("/"), f"run file of {program.name} (pid {run.pid})")
+    bound = _from_bind(env.get(program.bind_variable))
+    if bound is not None:
+        return Found(bound, f"env {program.bind_variable}")
+    return Found(f"http://{program.bind_default}", "default")
 
 
 def trust_for(

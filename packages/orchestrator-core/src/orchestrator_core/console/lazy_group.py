@@ -6,10 +6,14 @@ The short help stands in the table beside the target; a test compares it with th
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator_core.console.exits import CrashPolicy, ended_by
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["Lazy", "LazyGroup", "ProgramGroup"]
 
@@ -57,10 +61,17 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
-        ready = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
-        lines = {name: lazy.short_help for name, lazy in self.lazy.items()} | ready
         with formatter.section("Commands"):
-            formatter.write_dl(list(lines.items()))
+            formatter.write_dl(list(self._lines().items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Complete the name of a command without importing any."""
+        from click.shell_completion import CompletionItem
+
+        lines = self._lines().items()
+        found = [CompletionItem(name, help=it) for name, it in lines if name.startswith(incomplete)]
+        # The group's own way would import every command for the line that stands here.
+        return [*found, *super(click.Group, self).shell_complete(ctx, incomplete)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Print the help of a bare group; it is an answer, not a mistake."""
@@ -68,6 +79,10 @@ class LazyGroup(click.Group):
             click.echo(ctx.get_help(), color=ctx.color)
             ctx.exit()
         return super().parse_args(ctx, args)
+
+    def _lines(self) -> dict[str, str]:
+        ready = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
+        return {name: lazy.short_help for name, lazy in self.lazy.items()} | ready
 
 
 class ProgramGroup(LazyGroup):

@@ -62,6 +62,8 @@ class Output:
         self, shape: Format = Format.TABLE, *, quiet: bool = False, no_color: bool = False
     ) -> None:
         self.shape = shape
+        self.is_endless = False
+        """Whether more documents follow each one: JSON is then a line, YAML a document."""
         self._quiet = quiet
         self._no_color = no_color
 
@@ -92,9 +94,9 @@ class Output:
     def item(self, record: Row) -> None:
         """Show one of many things that have no end yet: a line of JSON, a document of YAML."""
         if self.shape is Format.JSON:
-            self.text(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
+            self.text(_line(record))
         else:
-            self.text("---")
+            self.is_endless = True
             self._dump(dict(record))
 
     def record(self, record: Row, columns: Sequence[Column]) -> None:
@@ -123,8 +125,12 @@ class Output:
 
     def _dump(self, data: object) -> None:
         if self.shape is Format.JSON:
-            self.text(json.dumps(data, indent=2, ensure_ascii=False))
+            self.text(
+                _line(data) if self.is_endless else json.dumps(data, indent=2, ensure_ascii=False)
+            )
             return
+        if self.is_endless:
+            self.text("---")
         import yaml
 
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=False)
@@ -182,6 +188,10 @@ class Output:
 
         console = Console()
         return None if console.no_color or console.is_dumb_terminal else console
+
+
+def _line(data: object) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _needed(widths: Sequence[int]) -> int:

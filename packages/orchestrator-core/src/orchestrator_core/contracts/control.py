@@ -1,7 +1,11 @@
 """The control plane's own views: errors, health, pools, run files and keys."""
 
+from typing import Literal
+
+from pydantic import Field
+
 from orchestrator_core.contracts.base import Fact
-from orchestrator_core.contracts.pool import DeviceReport, PoolState, WorkerReport
+from orchestrator_core.contracts.pool import DeviceReport, ModelReport, PoolState, WorkerReport
 
 __all__ = ["ErrorBody", "ErrorEnvelope", "Health", "PoolList", "PoolView", "RunFile"]
 
@@ -29,15 +33,27 @@ class Health(Fact):
 
 
 class PoolView(Fact):
-    """A pool as the orchestrator sees it."""
+    """A pool as the orchestrator sees it; one that never reported is lost and was never seen.
+
+    link is the connection that the orchestrator holds to the host, if it holds one; reason says
+    what a person must do about it.
+    """
 
     pool_id: str
     status: PoolState
     endpoint: str
     version: str
-    last_seen_s: float
+    last_seen_s: float | None
     devices: list[DeviceReport]
     workers: list[WorkerReport]
+    models: list[ModelReport] = Field(default_factory=list[ModelReport])
+    road: Literal["local", "ssh", "relay"] = "local"
+    enrolled: bool = False
+    joined: bool = False
+    declared: bool = False
+    certificate_sha256: str | None = None
+    link: Literal["up", "connecting", "needs_attention"] | None = None
+    reason: str | None = None
 
 
 class PoolList(Fact):

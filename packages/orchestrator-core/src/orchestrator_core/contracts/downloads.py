@@ -55,6 +55,9 @@ class DownloadReport(Fact):
     done_bytes: int = 0
     total_bytes: int | None = None
     fetched_bytes: int = 0
+    source: str | None = None
+    """Who sends, or sent last: `hub`, or `peer` and the name of another pool."""
+
     note: str | None = None
     """A line for a person: why it waits, what is tried again."""
 

@@ -19,6 +19,7 @@ __all__ = [
     "ModelPart",
     "ModelReport",
     "Owner",
+    "Peer",
     "PoolName",
     "PoolRegister",
     "PoolRegistered",
@@ -252,8 +253,25 @@ class WorkerList(Fact):
     items: list[WorkerReport]
 
 
+class Peer(Fact):
+    """Another pool that serves its models to this one: where, by which certificate, which key."""
+
+    pool_id: str
+    url: str
+    certificate: str | None = None
+    key: SecretStr
+
+    @field_serializer("key", when_used="json")
+    def _reveal(self, key: SecretStr) -> str:
+        return key.get_secret_value()
+
+
 class PoolRegister(Fact):
-    """A pool's first word in a session; control_key opens its API to this orchestrator."""
+    """A pool's first word in a session; control_key opens its API to this orchestrator.
+
+    peer_key opens its models to other pools; None: it serves them to nobody. certificate is what
+    its TLS port shows; it counts only where the session itself proves who speaks, as through SSH.
+    """
 
     pool_id: PoolName
     session_id: str
@@ -265,10 +283,12 @@ class PoolRegister(Fact):
     models: list[ModelReport]
     engines: list[str]
     draining: bool = False
+    peer_key: SecretStr | None = None
+    certificate: Annotated[str, StringConstraints(max_length=16_384)] | None = None
 
-    @field_serializer("control_key", when_used="json")
-    def _reveal(self, key: SecretStr) -> str:
-        return key.get_secret_value()
+    @field_serializer("control_key", "peer_key", when_used="json")
+    def _reveal(self, key: SecretStr | None) -> str | None:
+        return key.get_secret_value() if key else None
 
 
 class WantedWorker(Order):
@@ -293,6 +313,7 @@ class PoolRegistered(Fact):
     session_id: str
     heartbeat_interval_s: float
     wanted: WantedSet
+    peers: tuple[Peer, ...] = ()
 
 
 class Heartbeat(Fact):
@@ -314,6 +335,7 @@ class HeartbeatReply(Fact):
 
     wanted: WantedSet
     heartbeat_interval_s: float
+    peers: tuple[Peer, ...] = ()
 
 
 class PoolStatusView(Fact):

@@ -2,8 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 __all__ = ["daemon_parser", "given_flags"]
+
+_NO_SETTINGS: Final = ("config", "show_config")
 
 
 def daemon_parser(
@@ -29,10 +32,15 @@ def daemon_parser(
         default=None,
         help="listen on an address of the network although the API speaks plain HTTP",
     )
+    parser.add_argument(
+        "--show-config",
+        action="store_true",
+        help="check all settings, print them and where each comes from as JSON, and end",
+    )
     parser.add_argument("--version", action="version", version=f"{name} {version}")
     return parser
 
 
 def given_flags(flags: argparse.Namespace) -> dict[str, object]:
     """The flags that are settings; None means that a flag was not given."""
-    return {name: value for name, value in vars(flags).items() if name != "config"}
+    return {name: value for name, value in vars(flags).items() if name not in _NO_SETTINGS}

@@ -16,6 +16,7 @@ from typing import Final
 
 from orchestrator_core.daemon.units import LABEL, UNIT
 from orchestrator_core.errors import Code, Refusal
+from orchestrator_core.platforms.logins import login_environment
 
 __all__ = [
     "Account",
@@ -129,6 +130,7 @@ def run_command(argv: Sequence[str], *, timeout_s: float = _RUN_TIMEOUT_S) -> Ra
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
             check=False,
+            env=login_environment(),
         )
     except subprocess.TimeoutExpired:
         return Ran(_TIMED_OUT, f"no answer within {timeout_s:g} s")

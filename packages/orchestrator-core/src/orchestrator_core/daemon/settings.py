@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator_core.errors import Code, Refusal
 
-__all__ = ["DaemonSettings", "refuse_open_network"]
+__all__ = ["DaemonSettings", "is_loopback", "refuse_open_network"]
 
 
 class DaemonSettings(BaseModel):
@@ -27,7 +27,7 @@ def refuse_open_network(
     settings: DaemonSettings, host: str, *, encrypted: bool = False
 ) -> Refusal | None:
     """Refuse plain HTTP where other hosts can reach it, unless an operator asked for just that."""
-    if encrypted or settings.insecure_lan or _is_loopback(host):
+    if encrypted or settings.insecure_lan or is_loopback(host):
         return None
     return Refusal(
         Code.CONFIG_INVALID,
@@ -37,7 +37,8 @@ def refuse_open_network(
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address to listen on."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -56,7 +56,7 @@ def choose_home(pools: Iterable[PoolRecord], need: HomeNeed) -> Choice[PoolRecor
             best = pool
     if best is None:
         if not pinned_is_known:
-            refused.append(f"pool {need.pool_id} has never registered")
+            refused.append(f"pool {need.pool_id} is not known: it never registered, or was removed")
         return Choice(None, tuple(refused) or ("no pool has registered",))
     free = format_bytes(free_memory_bytes(best, need.spec.backend))
     return Choice(best, (f"pool {best.pool_id} has the most free memory: {free}",))

@@ -58,4 +58,6 @@ def _explain(error: OSError, bind: str, port: int, platform: Platform) -> Refusa
         return Refusal(Code.PORT_IN_USE, f"{bind} is in use{by}", details)
     if error.errno == errno.EACCES:
         return Refusal(Code.CONFIG_INVALID, f"no right to listen on {bind}: take a port above 1023")
-    return Refusal(Code.CONFIG_INVALID, f"cannot listen on {bind}: {error.strerror}")
+    # An address that is missing may come: a network that is slower than the start of a machine.
+    details = {"is_missing": error.errno == errno.EADDRNOTAVAIL}
+    return Refusal(Code.CONFIG_INVALID, f"cannot listen on {bind}: {error.strerror}", details)

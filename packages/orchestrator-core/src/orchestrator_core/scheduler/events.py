@@ -23,6 +23,7 @@ __all__ = [
     "JobFacts",
     "JobRestored",
     "PoolBeat",
+    "PoolForgotten",
     "PoolRegistered",
     "SlotsSeenIdle",
     "SpawnRefused",
@@ -185,6 +186,14 @@ class PoolBeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolForgotten:
+    """A pool was removed: it and its workers are known no longer; attempts go on by themselves."""
+
+    at: float
+    pool_id: PoolId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnRefused:
     """A pool would not or could not take an order to start a worker."""
 
@@ -222,6 +231,7 @@ Event = (
     | SlotsSeenIdle
     | PoolRegistered
     | PoolBeat
+    | PoolForgotten
     | SpawnRefused
     | WorkerStopRequested
     | Tick

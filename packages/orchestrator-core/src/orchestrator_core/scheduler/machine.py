@@ -59,6 +59,7 @@ HANDLERS: Final[Mapping[type[events.Event], _Handler]] = MappingProxyType(
             _on(events.SlotsSeenIdle, attempts.on_seen_idle),
             _on(events.PoolRegistered, pools.on_registered),
             _on(events.PoolBeat, pools.on_beat),
+            _on(events.PoolForgotten, pools.on_forgotten),
             _on(events.SpawnRefused, loads.on_spawn_refused),
             _on(events.WorkerStopRequested, orders.on_stop_requested),
             _on(events.Tick, alarms.on_tick),
@@ -172,6 +173,11 @@ class Machine:
         """One pool."""
         pool = self._state.pools.get(pool_id)
         return None if pool is None else show_pool(self._state, pool)
+
+    def pool_status(self, pool_id: PoolId) -> PoolState | None:
+        """How fresh a pool's word is; None: it never registered."""
+        pool = self._state.pools.get(pool_id)
+        return None if pool is None else pool.status
 
     def pools(self) -> list[PoolFacts]:
         """All pools that ever registered, by id."""

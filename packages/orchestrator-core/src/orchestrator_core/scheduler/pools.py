@@ -9,7 +9,7 @@ from orchestrator_core.cluster.pools import (
 from orchestrator_core.contracts.pool import DeviceReport, PoolState, WantedWorker
 from orchestrator_core.errors import Code
 from orchestrator_core.scheduler.brake import apply_brake, held_until
-from orchestrator_core.scheduler.events import PoolBeat, PoolRegistered
+from orchestrator_core.scheduler.events import PoolBeat, PoolForgotten, PoolRegistered
 from orchestrator_core.scheduler.folding import (
     Folded,
     fold,
@@ -19,11 +19,11 @@ from orchestrator_core.scheduler.folding import (
     workers_of,
 )
 from orchestrator_core.scheduler.loads import revive
-from orchestrator_core.scheduler.orders import forget_order
+from orchestrator_core.scheduler.orders import forget_order, retire
 from orchestrator_core.scheduler.records import Failure
 from orchestrator_core.scheduler.state import Commands, MachineState
 
-__all__ = ["judge_pool", "on_beat", "on_registered"]
+__all__ = ["judge_pool", "on_beat", "on_forgotten", "on_registered"]
 
 
 def on_registered(state: MachineState, event: PoolRegistered, out: Commands) -> None:
@@ -72,6 +72,34 @@ def on_beat(state: MachineState, event: PoolBeat, out: Commands) -> None:
         # A pool that takes new workers again, or has fetched a model, may be the home that some
         # service waits for.
         settle(state, list(state.services.values()), event.at, out)
+
+
+def on_forgotten(state: MachineState, event: PoolForgotten, out: Commands) -> None:
+    """Let a pool go that was removed; nothing waits for it any more."""
+    pool = state.pools.get(event.pool_id)
+    if pool is None:
+        state.late_facts += 1
+    else:
+        _drop_pool(state, pool, event.at)
+    for service in state.services.values():
+        service.troubles.pop(event.pool_id, None)
+        if event.pool_id in service.awaited:
+            service.awaited.remove(event.pool_id)
+            if not service.awaited:
+                revive(state, service)
+    settle(state, list(state.services.values()), event.at, out)
+
+
+def _drop_pool(state: MachineState, pool: PoolRecord, at: float) -> None:
+    """Forget a pool with its workers; that they come to nothing is no failed start."""
+    for worker in workers_of(state, pool):
+        retire(state, worker, worker.status)
+        state.drop_worker(worker)
+    state.hold_models(pool, ())
+    del state.pools[pool.pool_id]
+    state.alarms.liveness.discard(pool.pool_id)
+    if state.brake_since is not None:
+        _watch(state, at)
 
 
 def judge_pool(state: MachineState, pool: PoolRecord, at: float, out: Commands) -> None:

@@ -44,6 +44,26 @@ sockets still deliver go on in both. A pool that says that it is draining gets n
 new job, and what runs there runs on; a silent pool is suspect or lost whether it drains or not.
 """
 
+# The course of a link is a matter of the orchestrator, above this room; a test there holds this
+# chart against it.
+_LINK = """## Link
+
+`orchestratord.runtime.hosts.course`. The one SSH connection to a host. It is up once the pool has said
+something that was taken. After a failure it is tried again, soon and then more slowly; what only a
+person can mend (a key, a login, a token, a version) is told with what to do, and tried once a minute.
+
+```mermaid
+stateDiagram-v2
+    [*] --> connecting
+    connecting --> needs_attention
+    connecting --> up
+    needs_attention --> connecting
+    needs_attention --> up
+    up --> connecting
+    up --> needs_attention
+```
+"""
+
 
 def render_table(moves: Mapping[S, Set[S]], start: S) -> str:
     """One table as a mermaid chart; the states and edges come in a fixed order."""
@@ -63,7 +83,7 @@ def render_page() -> str:
         (_WORKER, render_table(workers.MOVES, WorkerStatus.STARTING)),
         (_POOL, render_table(pools.MOVES, PoolState.ONLINE)),
     ]
-    return "\n".join([_HEAD, *(f"{text}\n{chart}" for text, chart in charts)])
+    return "\n".join([_HEAD, *(f"{text}\n{chart}" for text, chart in charts), _LINK])
 
 
 if __name__ == "__main__":

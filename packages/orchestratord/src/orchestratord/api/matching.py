@@ -18,16 +18,21 @@ class Match:
 
 
 class RouteMap:
-    """Exact paths by one look-up; paths with a parameter by their segments."""
+    """Exact paths by one look-up; paths with a parameter by their segments.
+
+    A path that stands in the table as it is, is never read as a parameter of another row.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._exact: dict[tuple[str, str], Match] = {}
+        self._exact_paths: set[str] = set()
         self._patterns: list[tuple[tuple[str, ...], Route]] = []
         for route in routes:
             if "{" in route.path:
                 self._patterns.append((tuple(route.path.split("/")), route))
             else:
                 self._exact[route.method, route.path] = Match(route, {})
+                self._exact_paths.add(route.path)
 
     def find(self, method: str, path: str) -> Match | Refusal:
         """Find the row; a trailing slash is accepted because some clients send one."""
@@ -44,6 +49,8 @@ class RouteMap:
         return Refusal(Code.NOT_FOUND, f"there is no {path} here")
 
     def _match(self, method: str, path: str) -> Match | None:
+        if path in self._exact_paths:
+            return None
         segments = tuple(path.split("/"))
         for pattern, route in self._patterns:
             if route.method == method:
@@ -54,8 +61,9 @@ class RouteMap:
 
     def _methods(self, path: str) -> list[str]:
         segments = tuple(path.split("/"))
-        methods = {method for method, exact in self._exact if exact == path}
-        methods |= {
+        if path in self._exact_paths:
+            return sorted(method for method, exact in self._exact if exact == path)
+        methods = {
             route.method
             for pattern, route in self._patterns
             if _params(pattern, segments, deep=route.deep) is not None

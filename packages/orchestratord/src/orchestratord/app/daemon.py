@@ -23,6 +23,7 @@ from orchestrator_core.daemon.program import Site
 from orchestrator_core.errors import Code, HostError, LlorchError, Refusal
 from orchestrator_core.idgen import BitPool, IdSource
 from orchestratord.app.client_sockets import clients_limit, raise_open_files, set_up_clients
+from orchestratord.app.enrolled import Enrolled, open_enrolled
 from orchestratord.app.first_keys import open_keyring
 from orchestratord.app.parts import Parts, build_parts
 from orchestratord.app.server import EmbeddedServer
@@ -89,8 +90,9 @@ class Daemon:
             # Before there is a group of tasks: main can tell what is wrong with a key file.
             ids = IdSource(self._clock)
             keys = await self._open_keys(store, ids)
+            enrolled = await self._open_hosts(store, keys, ids)
             async with asyncio.TaskGroup() as tasks:
-                await self._serve(store, keys, ids, tasks)
+                await self._serve(store, keys, enrolled, ids, tasks)
         finally:
             self._presence.withdraw()
             await store.close()
@@ -128,8 +130,23 @@ class Daemon:
             _log.info("key.written", path=str(path))
         return keys
 
+    async def _open_hosts(self, store: SqliteStore, keys: KeyRing, ids: IdSource) -> Enrolled:
+        return await open_enrolled(
+            store=store,
+            keys=keys,
+            clock=self._clock,
+            ids=ids,
+            ssh_key=self._site.layout.orchestrator_ssh_key,
+            declared=self._site.settings.pools,
+        )
+
     async def _serve(
-        self, store: SqliteStore, keys: KeyRing, ids: IdSource, tasks: asyncio.TaskGroup
+        self,
+        store: SqliteStore,
+        keys: KeyRing,
+        enrolled: Enrolled,
+        ids: IdSource,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         site, clock = self._site, self._clock
         parts = build_parts(
@@ -139,6 +156,7 @@ class Daemon:
             catalog=self._catalog,
             store=store,
             keys=keys,
+            enrolled=enrolled,
             clock=clock,
             ids=ids,
             tasks=tasks,
@@ -179,6 +197,7 @@ class Daemon:
             tasks.create_task(self._close_on_stop(server, parts), name="stop"),
         ]
         set_up_clients(self._listener, site.settings.slow_reader_s)
+        parts.links.open()
         await server.serve(sockets=[self._listener])
         for duty in duties:
             duty.cancel()

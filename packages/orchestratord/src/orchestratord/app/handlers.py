@@ -7,9 +7,12 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clock import Clock
+from orchestratord.api.control.enrolment import EnrolmentHandlers
 from orchestratord.api.control.health import HealthHandlers
+from orchestratord.api.control.joining import JoinHandlers
 from orchestratord.api.control.keys import KeyHandlers
 from orchestratord.api.control.plane import PlainHandler
+from orchestratord.api.control.pool_views import LinkTo
 from orchestratord.api.control.pools import PoolHandlers
 from orchestratord.api.control.tasks import TaskHandlers
 from orchestratord.api.control.usage import UsageHandlers
@@ -20,12 +23,18 @@ from orchestratord.api.hot.models import ModelHandlers
 from orchestratord.api.hot.submit import SubmitHandler
 from orchestratord.api.openapi import openapi_document
 from orchestratord.routes import ROUTES
+from orchestratord.runtime.enrolling import EnrolDesk
+from orchestratord.runtime.enrolments import Enrolments
 from orchestratord.runtime.jobs.call_record import RecentCalls
 from orchestratord.runtime.jobs.live import LiveJobs
+from orchestratord.runtime.joining import JoinDesk
+from orchestratord.runtime.keys.denials import Denials
 from orchestratord.runtime.keys.key_desk import KeyDesk
 from orchestratord.runtime.keys.keyring import KeyRing
 from orchestratord.runtime.loop import Loop
+from orchestratord.runtime.pooldesk import PoolDesk
 from orchestratord.runtime.poolorders import PoolOrders
+from orchestratord.runtime.ssh_identity import SshIdentities
 from orchestratord.runtime.upkeep.usage_book import UsageBook
 from orchestratord.runtime.workerbook import WorkerBook
 from orchestratord.serving.admission.allow_list import listed_id
@@ -51,6 +60,13 @@ class Shop:
     book: WorkerBook
     loop: Loop
     orders: PoolOrders
+    pool_desk: PoolDesk
+    join_desk: JoinDesk
+    enrol_desk: EnrolDesk
+    enrolments: Enrolments
+    link_to: LinkTo
+    identities: SshIdentities
+    denials: Denials
     readers: EventReaders
     open_calls: OpenCalls
     registry: CollectorRegistry
@@ -94,10 +110,15 @@ def plain_handlers(shop: Shop) -> Mapping[str, PlainHandler]:
     )
     pools = PoolHandlers(
         loop=shop.loop,
-        book=shop.book,
+        desk=shop.pool_desk,
         orders=shop.orders,
-        heartbeat_interval_s=shop.settings.heartbeat_interval_s,
+        enrolments=shop.enrolments,
+        link_to=shop.link_to,
         now=shop.clock.monotonic_s,
+    )
+    joining = JoinHandlers(desk=shop.join_desk, denials=shop.denials)
+    enrolment = EnrolmentHandlers(
+        desk=shop.enrol_desk, link_to=shop.link_to, identity=shop.identities.show
     )
     offers = Offers(shop.catalog, shop.book, lambda: shop.loop.machine.held_models)
     keys = KeyHandlers(
@@ -108,6 +129,7 @@ def plain_handlers(shop: Shop) -> Mapping[str, PlainHandler]:
         why_not_ready=lambda: _why_not_ready(shop),
         registry=shop.registry,
         document=lambda: openapi_document(ROUTES, shop.version),
+        unix_ms=shop.clock.unix_ms,
     )
     return {
         "tasks.list": stored.show_page,
@@ -115,6 +137,15 @@ def plain_handlers(shop: Shop) -> Mapping[str, PlainHandler]:
         "tasks.delete": stored.cancel,
         "tasks.cancel": stored.cancel,
         "pools.list": pools.show_all,
+        "pools.show": pools.show,
+        "pools.enrol": enrolment.enrol,
+        "pools.remove": enrolment.remove,
+        "pools.ssh_identity": enrolment.ssh_identity,
+        "pools.issue_token": joining.issue,
+        "pools.join": joining.join,
+        "pools.drain": pools.drain,
+        "pools.resume": pools.resume,
+        "pools.spawn": pools.spawn,
         "pools.register": pools.register,
         "pools.heartbeat": pools.heartbeat,
         "workers.list": pools.list_workers,

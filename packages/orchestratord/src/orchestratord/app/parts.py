@@ -14,9 +14,12 @@ from orchestrator_core.scheduler.limits import MachineLimits
 from orchestrator_core.scheduler.machine import Machine
 from orchestratord.api.edge import Edge
 from orchestratord.api.gatekeeper import Gatekeeper
+from orchestratord.app.enrolled import Enrolled
 from orchestratord.app.handlers import Shop, hot_handlers, plain_handlers
 from orchestratord.app.http import build_app
+from orchestratord.app.pool_parts import PoolParts
 from orchestratord.runtime.flusher import Flusher
+from orchestratord.runtime.hosts.links import Links
 from orchestratord.runtime.jobs.call_record import RecentCalls
 from orchestratord.runtime.jobs.durable_job import Journal
 from orchestratord.runtime.jobs.live import LiveJobs
@@ -28,10 +31,10 @@ from orchestratord.runtime.keys.keyring import KeyRing
 from orchestratord.runtime.keys.quotas import Quotas
 from orchestratord.runtime.loop import Loop
 from orchestratord.runtime.performer import Performer
+from orchestratord.runtime.pooldesk import PoolDesk
 from orchestratord.runtime.poolorders import PoolOrders
 from orchestratord.runtime.upkeep.metrics import LoopLag, Metrics, job_ages, store_gauges
 from orchestratord.runtime.upkeep.usage_book import UsageBook
-from orchestratord.runtime.workerbook import WorkerBook
 from orchestratord.serving.admission.ledger import Ledger, QueueBounds
 from orchestratord.serving.admission.twins import Claims
 from orchestratord.serving.answers.event_readers import EventReaders
@@ -57,6 +60,8 @@ class Parts:
     loop: Loop
     pumps: Pumps
     orders: PoolOrders
+    links: Links
+    pool_desk: PoolDesk
     readers: EventReaders
     open_calls: OpenCalls
     key_use: KeyUse
@@ -68,6 +73,7 @@ class Parts:
         self.pumps.close()
         self.journal.flusher.flush()
         self.key_use.flush()
+        await self.links.close()
         await self.orders.close()
 
 
@@ -98,6 +104,7 @@ def build_parts(
     catalog: Catalog,
     store: JobStore,
     keys: KeyRing,
+    enrolled: Enrolled,
     clock: Clock,
     ids: IdSource,
     tasks: asyncio.TaskGroup,
@@ -108,7 +115,8 @@ def build_parts(
     """Wire one daemon."""
     late = _Late()
     now = clock.monotonic_s
-    jobs, book, calls = LiveJobs(), WorkerBook(), RecentCalls(clock)
+    pools = PoolParts(enrolled=enrolled, clock=clock, tasks=tasks, post=late.post)
+    jobs, book, calls = LiveJobs(), pools.book, RecentCalls(clock)
     machine = Machine(
         nonce=draw_bits(64),
         epoch_ms=clock.unix_ms() - int(now() * 1000),
@@ -124,7 +132,7 @@ def build_parts(
         post=late.post,
         slots_of=_slots_of(machine),
     )
-    orders = PoolOrders(clock=clock, tasks=tasks, post=late.post)
+    orders = pools.orders
     open_calls = OpenCalls(now=now, post=late.post, holds=keys.holds)
     partings = PartingLogs(now)
     readers = EventReaders(
@@ -174,6 +182,16 @@ def build_parts(
         is_closed=is_stopping,
         fingerprint=f"llorch-{version}",
     )
+    desk = pools.pool_desk(
+        loop, version=version, heartbeat_interval_s=settings.heartbeat_interval_s
+    )
+    joins = pools.join_desk(desk, store=store, ids=ids, version=version)
+    links = pools.links(desk, draw_bits)
+    denials = Denials(
+        registry=metrics.registry,
+        now=now,
+        wrong_keys_per_minute=settings.wrong_keys_per_minute,
+    )
     shop = Shop(
         gate=gate,
         catalog=catalog,
@@ -183,6 +201,13 @@ def build_parts(
         book=book,
         loop=loop,
         orders=orders,
+        pool_desk=desk,
+        join_desk=joins,
+        enrol_desk=pools.enrol_desk(desk, joins, loop),
+        enrolments=pools.enrolments,
+        link_to=links.view,
+        identities=pools.identities,
+        denials=denials,
         readers=readers,
         open_calls=open_calls,
         registry=metrics.registry,
@@ -193,11 +218,6 @@ def build_parts(
         settings=settings,
         version=version,
         is_stopping=is_stopping,
-    )
-    denials = Denials(
-        registry=metrics.registry,
-        now=now,
-        wrong_keys_per_minute=settings.wrong_keys_per_minute,
     )
     app = build_app(
         gatekeeper=Gatekeeper(keys, hosts),
@@ -214,6 +234,8 @@ def build_parts(
         loop=loop,
         pumps=pumps,
         orders=orders,
+        links=links,
+        pool_desk=desk,
         readers=readers,
         open_calls=open_calls,
         key_use=key_use,

@@ -12,51 +12,75 @@ import structlog
 from orchestrator_core.clients.pool import AsyncPoolClient
 from orchestrator_core.clock import Clock
 from orchestrator_core.contracts.pool import SpawnRequest, StopRequest
-from orchestrator_core.errors import Code, LlorchError
+from orchestrator_core.errors import Code, LlorchError, Refusal
 from orchestrator_core.ids import PoolId
 from orchestrator_core.scheduler.commands import StartWorker, StopWorker
 from orchestrator_core.scheduler.events import Event, SpawnRefused
+from orchestratord.runtime.hosts.ways import PoolContact, Way, Ways
 
 __all__ = ["PoolContact", "PoolOrders"]
 
 _log = structlog.get_logger(__name__)
 # Over these codes the wanted set heals the order; every other answer is the pool's final word.
-_PASSING = frozenset({Code.UNREACHABLE, Code.TIMEOUT, Code.BAD_KEY, Code.NO_KEY})
+_PASSING = frozenset(
+    {Code.UNREACHABLE, Code.TIMEOUT, Code.BAD_KEY, Code.NO_KEY, Code.POOL_NOT_FOUND}
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PoolContact:
-    """How a pool is reached in its present session."""
+class _Held:
+    """A client and the way that it goes by."""
 
-    endpoint: str
-    control_key: str
-    version: str
+    way: Way
+    client: AsyncPoolClient
 
 
 class PoolOrders:
-    """Performs StartWorker and StopWorker."""
+    """Performs StartWorker and StopWorker, and lends out clients of the pools' own API."""
 
     def __init__(
-        self, *, clock: Clock, tasks: asyncio.TaskGroup, post: Callable[[Event], None]
+        self,
+        *,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        post: Callable[[Event], None],
+        ways: Ways | None = None,
     ) -> None:
         self._clock = clock
         self._tasks = tasks
         self._post = post
-        self._contacts: dict[PoolId, PoolContact] = {}
-        self._clients: dict[PoolId, AsyncPoolClient] = {}
+        self._ways = ways or Ways()
+        self._held: dict[PoolId, _Held] = {}
 
     def contact(self, pool_id: PoolId) -> PoolContact | None:
         """How the pool said it can be reached."""
-        return self._contacts.get(pool_id)
+        return self._ways.contact(pool_id)
 
     def meet(self, pool_id: PoolId, contact: PoolContact) -> None:
         """Take the address and the key of a new session."""
-        client = AsyncPoolClient(contact.endpoint, contact.control_key)
-        stale = self._clients.get(pool_id)
+        self._drop(pool_id)
+        self._ways.meet(pool_id, contact)
+
+    def forget(self, pool_id: PoolId) -> None:
+        """Drop the address and the key of a pool that was removed."""
+        self._drop(pool_id)
+        self._ways.forget(pool_id)
+
+    def client(self, pool_id: PoolId) -> AsyncPoolClient | Refusal:
+        """A client of the pool over its present way; it stays ours to close."""
+        way = self._ways.way(pool_id)
+        if isinstance(way, Refusal):
+            return way
+        held = self._held.get(pool_id)
+        if held is None or held.way != way:
+            self._drop(pool_id)
+            held = self._held[pool_id] = _Held(way, way.open_client())
+        return held.client
+
+    def _drop(self, pool_id: PoolId) -> None:
+        stale = self._held.pop(pool_id, None)
         if stale is not None:
-            self._tasks.create_task(stale.aclose(), name=f"close {pool_id}")
-        self._contacts[pool_id] = contact
-        self._clients[pool_id] = client
+            self._tasks.create_task(stale.client.aclose(), name=f"close {pool_id}")
 
     def start_worker(self, command: StartWorker) -> None:
         """Send the order in the background."""
@@ -68,13 +92,14 @@ class PoolOrders:
 
     async def close(self) -> None:
         """Close all connections to pools."""
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
+        for held in self._held.values():
+            await held.client.aclose()
+        self._held.clear()
 
     async def _start(self, command: StartWorker) -> None:
-        client = self._clients.get(command.pool_id)
-        if client is None:
+        client = self.client(command.pool_id)
+        if isinstance(client, Refusal):
+            self._refused(command, client)
             return
         order = SpawnRequest(
             worker_id=command.worker_id,
@@ -85,10 +110,9 @@ class PoolOrders:
         try:
             await client.spawn(order)
         except LlorchError as problem:
-            self._refused(command, problem)
+            self._refused(command, problem.refusal)
 
-    def _refused(self, command: StartWorker, problem: LlorchError) -> None:
-        refusal = problem.refusal
+    def _refused(self, command: StartWorker, refusal: Refusal) -> None:
         _log.warning(
             "worker.order_failed",
             pool_id=command.pool_id,
@@ -109,17 +133,22 @@ class PoolOrders:
         )
 
     async def _stop(self, command: StopWorker) -> None:
-        client = self._clients.get(command.pool_id)
-        if client is None:
+        client = self.client(command.pool_id)
+        if isinstance(client, Refusal):
+            _stop_failed(command, client)
             return
         order = StopRequest(generation=command.generation, revision=command.revision)
         try:
             await client.stop(command.worker_id, order)
         except LlorchError as problem:
-            _log.warning(
-                "worker.stop_failed",
-                pool_id=command.pool_id,
-                worker_id=command.worker_id,
-                code=problem.code,
-                reason=problem.refusal.message,
-            )
+            _stop_failed(command, problem.refusal)
+
+
+def _stop_failed(command: StopWorker, refusal: Refusal) -> None:
+    _log.warning(
+        "worker.stop_failed",
+        pool_id=command.pool_id,
+        worker_id=command.worker_id,
+        code=refusal.code,
+        reason=refusal.message,
+    )

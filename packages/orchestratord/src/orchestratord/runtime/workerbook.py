@@ -3,16 +3,28 @@
 Filled from register and heartbeat only, kept in memory only, read by the gate and the pumps.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
 from orchestrator_core.catalog.external import is_external, read_engine_address
 from orchestrator_core.contracts.pool import WorkerReport, WorkerSpec
 from orchestrator_core.errors import Refusal
 from orchestrator_core.ids import PoolId, WorkerId
+from orchestratord.upstream.road import DIRECT, Road
 
-__all__ = ["External", "WorkerAddress", "WorkerBook"]
+__all__ = ["External", "RoadTo", "WorkerAddress", "WorkerBook"]
+
+_RELAY: Final = "relay"
+
+RoadTo = Callable[[PoolId, WorkerId], Road]
+"""By which road a worker of a pool is reached."""
+
+
+def _all_direct(pool_id: PoolId, worker_id: WorkerId) -> Road:  # noqa: ARG001 - the port's.
+    return DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,10 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class WorkerAddress:
-    """What it takes to talk to a worker; the key never shows in a repr."""
+    """What it takes to talk to a worker; the key never shows in a repr.
+
+    host and port are as the worker's own host sees them; the road leads there.
+    """
 
     worker_id: WorkerId
     name: str
@@ -41,6 +56,7 @@ class WorkerAddress:
     ctx: int | None
     key: str | None = field(repr=False, default=None)
     external: External | None = None
+    road: Road = field(repr=False, compare=False, default=DIRECT)
 
     def is_same_process(self, other: "WorkerAddress") -> bool:
         """True for one process, whatever else is reported of it since.
@@ -57,7 +73,8 @@ class WorkerAddress:
 class WorkerBook:
     """The addresses of all pools' workers, and the models that only external engines serve."""
 
-    def __init__(self) -> None:
+    def __init__(self, road_to: RoadTo = _all_direct) -> None:
+        self._road_to = road_to
         self._pools: dict[PoolId, dict[WorkerId, WorkerAddress]] = {}
         self._served: dict[PoolId, dict[str, WorkerSpec]] = {}
         self._external: dict[str, WorkerSpec] = {}
@@ -69,7 +86,7 @@ class WorkerBook:
 
     def replace(self, pool_id: PoolId, reports: Sequence[WorkerReport]) -> None:
         """Take a pool's full word."""
-        addresses = (_address(pool_id, report) for report in reports)
+        addresses = (_address(pool_id, report, self._road_to) for report in reports)
         self._pools[pool_id] = {found.worker_id: found for found in addresses if found}
         served = _widest(report.spec for report in reports if is_external(report.spec))
         if served != self._served.get(pool_id, {}):
@@ -97,10 +114,11 @@ def _widest(specs: Iterable[WorkerSpec]) -> dict[str, WorkerSpec]:
     return found
 
 
-def _address(pool_id: PoolId, report: WorkerReport) -> WorkerAddress | None:
+def _address(pool_id: PoolId, report: WorkerReport, road_to: RoadTo) -> WorkerAddress | None:
     if report.url is None:
         return None
     spec, external = report.spec, None
+    worker_id = WorkerId(report.id)
     if is_external(spec):
         address = read_engine_address(report.url)
         if isinstance(address, Refusal):
@@ -113,7 +131,7 @@ def _address(pool_id: PoolId, report: WorkerReport) -> WorkerAddress | None:
             return None
         host, port = parts.hostname, parts.port
     return WorkerAddress(
-        worker_id=WorkerId(report.id),
+        worker_id=worker_id,
         name=report.name,
         pool_id=pool_id,
         host=host,
@@ -122,4 +140,24 @@ def _address(pool_id: PoolId, report: WorkerReport) -> WorkerAddress | None:
         ctx=spec.ctx,
         key=report.key.get_secret_value() if report.key else None,
         external=external,
+        road=_road(host, external, road_to(pool_id, worker_id)),
     )
+
+
+def _road(host: str, external: External | None, road: Road) -> Road:
+    """Choose between the road of the pool and our own; an engine elsewhere may be nearer to us.
+
+    A pool that joined by itself reaches its engines for us: it names no address that we dial. Only
+    through HTTPS, where the engine has to prove its name to us, there is no way but our own.
+    """
+    if external is None or _is_loopback(host):
+        return road
+    return road if road.name == _RELAY and not external.tls else DIRECT
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether only the pool's own host can mean this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -12,14 +12,18 @@ from orchestratord.store.rows import (
     AttemptRow,
     EventRow,
     JobRow,
+    JoinTokenRow,
     KeyRow,
+    PoolRow,
     StoredJob,
     UsageRow,
     UsageTotal,
     tokens_committed,
 )
 
-__all__ = ["attempt", "event", "job", "key", "stored_job", "usage", "usage_total"]
+__all__ = [
+    "attempt", "event", "job", "join_token", "key", "pool", "stored_job", "usage", "usage_total",
+]  # fmt: skip
 
 
 def job(row: sqlite3.Row) -> JobRow:
@@ -46,6 +50,20 @@ def key(row: sqlite3.Row) -> KeyRow:
     models = None if models_json is None else tuple(json.loads(models_json))
     values["priority"] = Priority(values["priority"])
     return KeyRow(scopes=scopes, models=models, **values)
+
+
+def pool(row: sqlite3.Row) -> PoolRow:
+    """An enrolled host."""
+    values: dict[str, Any] = dict(row)
+    host_keys = tuple(json.loads(values.pop("host_keys_json")))
+    values["declared"] = bool(values["declared"])
+    return PoolRow(host_keys=host_keys, **values)
+
+
+def join_token(row: sqlite3.Row) -> JoinTokenRow:
+    """A one-time token."""
+    values: dict[str, Any] = dict(row)
+    return JoinTokenRow(**values)
 
 
 def usage(row: sqlite3.Row) -> UsageRow:

@@ -22,7 +22,9 @@ from orchestratord.store.rows import (
     JobFilter,
     JobPage,
     JobRow,
+    JoinTokenRow,
     KeyRow,
+    PoolRow,
     StoredJob,
     UsageRow,
     UsageTotal,
@@ -104,6 +106,14 @@ class MemoryStore:
     async def keys(self) -> list[KeyRow]:
         """All keys in the order of their making."""
         return sorted(self._tables.keys.values(), key=lambda key: key.id)
+
+    async def pools(self) -> list[PoolRow]:
+        """All enrolled pools in the order of their names."""
+        return self._tables.hosts.pools()
+
+    async def join_tokens(self) -> list[JoinTokenRow]:
+        """The latest token of every name, used ones too."""
+        return self._tables.hosts.join_tokens()
 
     async def usage(self, job_id: JobId) -> UsageRow | None:
         """What a finished job or call used."""

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator_core.contracts.tasks import JobStatus
 from orchestrator_core.errors import Code, DataError, Refusal
 from orchestrator_core.ids import JobId, KeyId
+from orchestratord.store.memory_hosts import HostTables
 from orchestratord.store.port import StaleWriteError
 from orchestratord.store.rows import (
     TERMINAL_KINDS,
@@ -25,6 +26,7 @@ from orchestratord.store.writes import (
     ATTEMPT_STATUS_AT_END,
     AdmitJob,
     AppendEvents,
+    DropPool,
     FinishJob,
     MarkDispatched,
     MarkRequeued,
@@ -32,11 +34,14 @@ from orchestratord.store.writes import (
     NoteKeyUse,
     Purge,
     PurgeUsage,
+    PutJoinToken,
     PutKey,
+    PutPool,
     RecordUsage,
     RequestCancel,
     RevokeKey,
     Strip,
+    UseJoinToken,
     Write,
 )
 
@@ -62,6 +67,7 @@ class MemoryTables:
         self._stripped: set[JobId] = set()
         self._idempotent: set[tuple[KeyId, str | None]] = set()
         self.keys: dict[KeyId, KeyRow] = {}
+        self.hosts = HostTables(self.keys, self._keep_key)
         self._table: dict[type[Write], Callable[[Any], int]] = {
             AdmitJob: self._admit,
             AppendEvents: self._append,
@@ -73,6 +79,10 @@ class MemoryTables:
             PutKey: self._put_key,
             RevokeKey: self._revoke_key,
             NoteKeyUse: self._note_key_use,
+            PutPool: self.hosts.put,
+            DropPool: self.hosts.drop,
+            PutJoinToken: self.hosts.put_token,
+            UseJoinToken: self.hosts.use_token,
             RecordUsage: self._record_usage,
             Strip: self._strip,
             Purge: self._purge,
@@ -224,11 +234,13 @@ class MemoryTables:
         return 1
 
     def _put_key(self, write: PutKey) -> int:
-        key = write.key
+        self._keep_key(write.key)
+        return 1
+
+    def _keep_key(self, key: KeyRow) -> None:
         if any(other.hash == key.hash and other.id != key.id for other in self.keys.values()):
             raise _taken("a key of this hash")
         self.keys[key.id] = key
-        return 1
 
     def _revoke_key(self, write: RevokeKey) -> int:
         key = self.keys.get(write.key_id)

@@ -18,7 +18,9 @@ from orchestratord.store.rows import (
     JobFilter,
     JobPage,
     JobRow,
+    JoinTokenRow,
     KeyRow,
+    PoolRow,
     StoredJob,
     UsageRow,
     UsageTotal,
@@ -133,6 +135,14 @@ class JobStore(Protocol):
 
     async def keys(self) -> list[KeyRow]:
         """All keys, revoked ones too, in the order of their making."""
+        ...
+
+    async def pools(self) -> list[PoolRow]:
+        """All enrolled pools in the order of their names."""
+        ...
+
+    async def join_tokens(self) -> list[JoinTokenRow]:
+        """The latest token of every name, used ones too."""
         ...
 
     async def usage(self, job_id: JobId) -> UsageRow | None:

@@ -23,7 +23,9 @@ from orchestratord.store.rows import (
     JobFilter,
     JobPage,
     JobRow,
+    JoinTokenRow,
     KeyRow,
+    PoolRow,
     StoredJob,
     UsageRow,
     UsageTotal,
@@ -104,6 +106,14 @@ class Reader:
     async def keys(self) -> list[KeyRow]:
         """All keys."""
         return [decoding.key(row) for row in await self._fetch("keys")]
+
+    async def pools(self) -> list[PoolRow]:
+        """All enrolled pools."""
+        return [decoding.pool(row) for row in await self._fetch("pools")]
+
+    async def join_tokens(self) -> list[JoinTokenRow]:
+        """All tokens that are kept."""
+        return [decoding.join_token(row) for row in await self._fetch("join_tokens")]
 
     async def usage(self, job_id: str) -> UsageRow | None:
         """The usage of one job."""

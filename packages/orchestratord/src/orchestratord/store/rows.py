@@ -5,7 +5,7 @@ that ends in _json is text that the store neither reads nor changes.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
 from orchestrator_core.contracts.tasks import EventKind, JobStatus, Priority, TaskKind
@@ -20,8 +20,10 @@ __all__ = [
     "JobFilter",
     "JobPage",
     "JobRow",
+    "JoinTokenRow",
     "KeyRow",
     "NewJob",
+    "PoolRow",
     "StoredJob",
     "UsageRow",
     "UsageTotal",
@@ -146,7 +148,10 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
-    """An API key by its hash; the key itself is never stored."""
+    """An API key by its hash; the key itself is never stored.
+
+    pool_id is the one pool whose session the key opens; None: the key belongs to no single pool.
+    """
 
     id: KeyId
     name: str
@@ -161,6 +166,51 @@ class KeyRow:
     requests_per_minute: int | None = None
     concurrent_jobs: int | None = None
     last_used_at_ms: int | None = None
+    pool_id: PoolId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinTokenRow:
+    """A one-time token by its hash: whoever shows it in time joins under this name."""
+
+    pool_id: PoolId
+    hash: str
+    created_at_ms: int
+    expires_at_ms: int
+    created_by: KeyId
+    used_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRow:
+    """A host that was enrolled, and what the orchestrator needs to reach it.
+
+    endpoint is ssh://USER@HOST:PORT for a host that we reach, https://HOST:PORT for one whose relay
+    we use, None for one that was only given a token. join_token is what we still have to show to
+    the host; credential is what opens it to us; both are None where the host comes to us.
+    key_id is the key by which the host comes to us.
+    """
+
+    id: PoolId
+    created_at_ms: int
+    endpoint: str | None = None
+    daemon_port: int = 9200
+    host_keys: tuple[str, ...] = ()
+    certificate: str | None = None
+    join_token: str | None = field(repr=False, default=None)
+    credential: str | None = field(repr=False, default=None)
+    key_id: KeyId | None = None
+    declared: bool = False
+
+    @property
+    def road(self) -> Literal["ssh", "relay"]:
+        """By which road the pool and its workers are reached."""
+        return "ssh" if (self.endpoint or "").startswith("ssh://") else "relay"
+
+    @property
+    def joined(self) -> bool:
+        """True once the pool has got its credential, or we have got the one to it."""
+        return self.credential is not None or self.key_id is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

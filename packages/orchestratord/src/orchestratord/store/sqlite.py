@@ -26,7 +26,9 @@ from orchestratord.store.rows import (
     JobFilter,
     JobPage,
     JobRow,
+    JoinTokenRow,
     KeyRow,
+    PoolRow,
     StoredJob,
     UsageRow,
     UsageTotal,
@@ -165,6 +167,14 @@ class SqliteStore:
     async def keys(self) -> list[KeyRow]:
         """All keys in the order of their making."""
         return await self._reader.keys()
+
+    async def pools(self) -> list[PoolRow]:
+        """All enrolled pools in the order of their names."""
+        return await self._reader.pools()
+
+    async def join_tokens(self) -> list[JoinTokenRow]:
+        """The latest token of every name, used ones too."""
+        return await self._reader.join_tokens()
 
     async def usage(self, job_id: JobId) -> UsageRow | None:
         """What a finished job or call used."""

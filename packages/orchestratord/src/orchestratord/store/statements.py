@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from orchestrator_core.errors import Code, Refusal
+from orchestratord.store.pool_statements import PoolStatements
 from orchestratord.store.port import StaleWriteError
-from orchestratord.store.rows import EventRow, UsageRow
+from orchestratord.store.rows import EventRow, KeyRow, UsageRow
 from orchestratord.store.writes import (
     ATTEMPT_STATUS_AT_END,
     AdmitJob,
     AppendEvents,
+    DropPool,
     FinishJob,
     MarkDispatched,
     MarkRequeued,
@@ -22,11 +24,14 @@ from orchestratord.store.writes import (
     NoteKeyUse,
     Purge,
     PurgeUsage,
+    PutJoinToken,
     PutKey,
+    PutPool,
     RecordUsage,
     RequestCancel,
     RevokeKey,
     Strip,
+    UseJoinToken,
     Write,
 )
 
@@ -46,6 +51,7 @@ class Statements:
         self._execute = self._cursor.execute
         self._sql = sql
         self._append_sql = sql["append_event"]
+        pools = PoolStatements(self._cursor, sql, self._insert_key)
         self._table: Final[dict[type[Write], Callable[[Any], int]]] = {
             AdmitJob: self._admit,
             AppendEvents: self._append,
@@ -57,6 +63,10 @@ class Statements:
             PutKey: self._put_key,
             RevokeKey: self._revoke_key,
             NoteKeyUse: self._note_key_use,
+            PutPool: pools.put,
+            DropPool: pools.drop,
+            PutJoinToken: pools.put_token,
+            UseJoinToken: pools.use_token,
             RecordUsage: self._record_usage,
             Strip: self._strip,
             Purge: self._purge,
@@ -166,7 +176,10 @@ class Statements:
         return 1
 
     def _put_key(self, write: PutKey) -> int:
-        key = write.key
+        self._insert_key(write.key)
+        return 1
+
+    def _insert_key(self, key: KeyRow) -> None:
         scopes_json = json.dumps(key.scopes)
         models_json = None if key.models is None else json.dumps(key.models)
         times = (key.created_at_ms, key.expires_at_ms, key.revoked_at_ms)
@@ -182,9 +195,9 @@ class Statements:
                 models_json,
                 *limits,
                 key.last_used_at_ms,
+                key.pool_id,
             ),
         )
-        return 1
 
     def _revoke_key(self, write: RevokeKey) -> int:
         self._execute(self._sql["revoke_key"], (write.key_id, write.at_ms))

@@ -15,8 +15,10 @@ from orchestratord.store.rows import (
     TERMINAL_KINDS,
     AttemptStatus,
     EventRow,
+    JoinTokenRow,
     KeyRow,
     NewJob,
+    PoolRow,
     UsageRow,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     "ATTEMPT_STATUS_AT_END",
     "AdmitJob",
     "AppendEvents",
+    "DropPool",
     "FinishJob",
     "MarkDispatched",
     "MarkRequeued",
@@ -31,11 +34,14 @@ __all__ = [
     "NoteKeyUse",
     "Purge",
     "PurgeUsage",
+    "PutJoinToken",
     "PutKey",
+    "PutPool",
     "RecordUsage",
     "RequestCancel",
     "RevokeKey",
     "Strip",
+    "UseJoinToken",
     "Write",
 ]
 
@@ -181,6 +187,51 @@ class NoteKeyUse:
     used_at_ms: Mapping[KeyId, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutPool:
+    """Enrol a pool, or replace the one of the same name; keys that it had before end.
+
+    key is a new one that it comes in by from now on.
+    """
+
+    pool: PoolRow
+    at_ms: int
+    key: KeyRow | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropPool:
+    """Forget a pool, its token, and end its keys; the result is 0 when it is not enrolled."""
+
+    pool_id: PoolId
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutJoinToken:
+    """Keep a token in the place of its pool's older one; tokens that ran out before it are forgotten."""
+
+    token: JoinTokenRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseJoinToken:
+    """Let a host join: its token is used up, its pool and key are put, all three or nothing.
+
+    Keys that the pool had before end. A token that was used, has run out or was replaced meanwhile
+    is stale.
+    """
+
+    token_hash: str
+    pool: PoolRow
+    key: KeyRow
+    at_ms: int
+
+    def __post_init__(self) -> None:
+        if self.key.pool_id != self.pool.id or self.pool.key_id != self.key.id:
+            raise ValueError("a pool that joins and its key name each other")
+
+
 @dataclass(frozen=True, slots=True)
 class RecordUsage:
     """Keep the usage of a call that has no row among the jobs."""
@@ -227,6 +278,10 @@ Write = (
     | PutKey
     | RevokeKey
     | NoteKeyUse
+    | PutPool
+    | DropPool
+    | PutJoinToken
+    | UseJoinToken
     | RecordUsage
     | Strip
     | Purge

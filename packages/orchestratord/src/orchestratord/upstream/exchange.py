@@ -1,4 +1,4 @@
-"""Carries one request and its answer over one fresh TCP connection to a worker.
+"""Carries one request and its answer over one fresh connection to a worker, by whatever road.
 
 The receiver is called from the loop as bytes arrive: no task, no timer and no await per chunk.
 Closing the connection is how a generation is cancelled, so abort() is immediate and final.
@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from orchestratord.upstream.http1 import Malformed, ResponseLimits, ResponseParser, Whole
 from orchestratord.upstream.request import Address
+from orchestratord.upstream.road import DIRECT, Road, RoadDownError
 
 __all__ = ["Exchange", "Fault", "FaultKind", "Receiver", "open_exchange"]
 
@@ -55,9 +56,15 @@ def _set_up(connection: socket.socket) -> None:
 
 
 class FaultKind(StrEnum):
-    """What broke an exchange."""
+    """What broke an exchange.
+
+    With ROAD there was no way to the worker's host, with LOST it broke under the exchange: either
+    says nothing about the worker.
+    """
 
     CONNECT = "connect"
+    ROAD = "road"
+    LOST = "lost"
     EOF = "eof"
     RESET = "reset"
     PROTOCOL = "protocol"
@@ -119,6 +126,7 @@ class Exchange(asyncio.Protocol):
     __slots__ = (
         "_asked",
         "_early",
+        "_far",
         "_finished",
         "_loop",
         "_parser",
@@ -129,9 +137,16 @@ class Exchange(asyncio.Protocol):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, receiver: Receiver, limits: ResponseLimits
+        self,
+        loop: asyncio.AbstractEventLoop,
+        receiver: Receiver,
+        limits: ResponseLimits,
+        *,
+        far: bool = False,
     ) -> None:
         self._loop = loop
+        # The connection is one to the worker's host and not to the worker itself.
+        self._far = far
         self._receiver: Receiver = receiver
         self._parser = ResponseParser(receiver, limits)
         self._transport: asyncio.Transport | None = None
@@ -188,7 +203,9 @@ class Exchange(asyncio.Protocol):
             stream.abort()
             return
         self._transport = stream
-        _set_up(cast("socket.socket", stream.get_extra_info("socket")))
+        connection = cast("socket.socket | None", stream.get_extra_info("socket"))
+        if connection is not None:
+            _set_up(connection)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what one read brought."""
@@ -209,6 +226,9 @@ class Exchange(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Report a connection that did not end by the rules."""
         match exc:
+            case _ if self._far:
+                # What the worker's own end looks like came before: this is the way's.
+                self._break(FaultKind.LOST, f"the way to the worker broke{_reason(exc)}")
             case None if self._speaks_tls():
                 # A peer that goes without TLS's own goodbye is heard of only here.
                 self._break_at_end()
@@ -258,10 +278,23 @@ class Exchange(asyncio.Protocol):
         return receiver
 
 
+def _reason(exc: Exception | None) -> str:
+    told = "" if exc is None else getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return f": {told}" if told else ""
+
+
 @cache
 def _trusted() -> ssl.SSLContext:
     """What this system trusts; read once, because reading it costs more than a whole call."""
     return ssl.create_default_context()
+
+
+async def _connect_tls(exchange: Exchange, address: Address) -> None:
+    host, port = address
+    # Reading the certificates for the first time takes longer than a loop may stand still.
+    trust = await asyncio.to_thread(_trusted)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: exchange, host, port, ssl=trust)
 
 
 async def open_exchange(
@@ -272,24 +305,35 @@ async def open_exchange(
     connect_timeout_s: float | None,
     limits: ResponseLimits = ResponseLimits(),  # noqa: B008  A frozen record of numbers.
     tls: bool = False,
+    road: Road = DIRECT,
 ) -> Exchange | Fault:
     """Connect and send; a Fault means that the receiver was and will not be called.
 
     Without a connect timeout the caller's own deadline has to end the wait. With tls the peer has
-    to prove its name to the certificates that this system trusts.
+    to prove its name to the certificates that this system trusts; then no road but the direct one
+    leads there.
     """
+    far = road is not DIRECT
+    if tls and far:
+        text = "an engine with https on the loopback of another host cannot be reached from here"
+        return Fault(FaultKind.ROAD, text)
     loop = asyncio.get_running_loop()
-    exchange = Exchange(loop, receiver, limits)
-    host, port = address
+    exchange = Exchange(loop, receiver, limits, far=far)
     try:
         async with asyncio.timeout(connect_timeout_s):
-            # Reading the certificates for the first time takes longer than a loop may stand still.
-            trust = await asyncio.to_thread(_trusted) if tls else None
-            await loop.create_connection(lambda: exchange, host, port, ssl=trust)
+            if tls:
+                await _connect_tls(exchange, address)
+            else:
+                await road.connect(lambda: exchange, address)
     except TimeoutError:
         exchange.abort()
         waited = "in time" if connect_timeout_s is None else f"within {connect_timeout_s:g} s"
-        return Fault(FaultKind.CONNECT, f"no connection to the worker {waited}")
+        # Through a way that has just died everything is silence, and none of it the worker's.
+        kind = FaultKind.ROAD if far else FaultKind.CONNECT
+        return Fault(kind, f"no connection to the worker {waited}")
+    except RoadDownError as exc:
+        exchange.abort()
+        return Fault(FaultKind.ROAD, f"no way to the worker: {exc}")
     except (OSError, ValueError, OverflowError) as exc:
         exchange.abort()
         return Fault(FaultKind.CONNECT, f"no connection to the worker: {exc}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orchestratord.upstream.exchange import Exchange, Fault, FaultKind, open_exchange
 from orchestratord.upstream.request import Address, build_request, host_header
+from orchestratord.upstream.road import DIRECT, Road
 
 __all__ = ["Reply", "call"]
 
@@ -68,6 +69,7 @@ async def call(
     timeout_s: float,
     limit_bytes: int,
     correlation_id: str | None = None,
+    road: Road = DIRECT,
 ) -> Reply | Fault:
     """Send one request and return the whole answer; the deadline covers all of it."""
     request = build_request(
@@ -84,7 +86,9 @@ async def call(
     try:
         async with asyncio.timeout(timeout_s):
             collector = _Collector(limit_bytes, done)
-            opened = await open_exchange(address, request, collector, connect_timeout_s=None)
+            opened = await open_exchange(
+                address, request, collector, connect_timeout_s=None, road=road
+            )
             return opened if isinstance(opened, Fault) else await done
     except TimeoutError:
         return Fault(FaultKind.TIMEOUT, f"no whole answer from the worker within {timeout_s:g} s")

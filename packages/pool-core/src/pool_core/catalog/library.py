@@ -37,6 +37,7 @@ from pool_core.catalog.host_faults import explain_host
 from pool_core.catalog.host_models import HostModels
 from pool_core.catalog.information import Inquiry
 from pool_core.catalog.known_models import KnownModels
+from pool_core.catalog.sharing import SharedModels
 from pool_core.catalog.store.naming import stored_id
 from pool_core.catalog.store.records import ModelRecord
 from pool_core.catalog.store.store import Store
@@ -96,6 +97,10 @@ class Library:
     def host_models(self) -> HostModels:
         """What workers are started from: the built-in models and those of this store."""
         return HostModels(self._builtin, self._store)
+
+    def shared_models(self) -> SharedModels:
+        """What other pools may copy, where the operator shares it."""
+        return SharedModels(self._store)
 
     def models(self, workers: Sequence[WorkerReport] = ()) -> list[StoredModel]:
         """Every model that is here, the built-in ones first."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from orchestrator_core.findings import Finding, Severity
 from pool_core.doctor.facts import DaemonFacts, ServiceFacts
-from pool_core.doctor.finding import Finding, Severity
 
 __all__ = ["judge_daemon", "judge_service"]
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from orchestrator_core.catalog.resolve import Catalog
 from orchestrator_core.clients.pool import PoolClient
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.config import loader
 from orchestrator_core.config.layout import POOL_MANAGERD, Layout
 from orchestrator_core.contracts.control import RunFile
@@ -106,7 +107,8 @@ def _lock_pid(lock: Path) -> int | None:
 
 def _answers(run: RunFile) -> bool:
     try:
-        with PoolClient(run.url, None, timeout_s=_ANSWER_TIMEOUT_S) as pool:
+        trust = Trust.in_run_file(run)
+        with PoolClient(run.url, None, timeout_s=_ANSWER_TIMEOUT_S, trust=trust) as pool:
             return pool.health().status == "ok"
     except LlorchError:
         return False

@@ -1,20 +1,18 @@
 """Judges the facts of a host: pure, one finding per subject and fault, the worst first."""
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from orchestrator_core.findings import Finding, Severity, worst_first
 from pool_core.doctor.daemon_findings import judge_daemon, judge_service
 from pool_core.doctor.facts import HostFacts
-from pool_core.doctor.finding import Finding, Severity
 from pool_core.doctor.hardware_findings import judge_devices, judge_kernel
 from pool_core.doctor.software_findings import judge_software
 from pool_core.doctor.storage_findings import judge_storage
 
-__all__ = ["Finding", "Severity", "has_errors", "judge"]
+__all__ = ["judge"]
 
 T = TypeVar("T")
-
-_WORST_FIRST: Final = tuple(reversed(Severity))
 
 
 def judge(facts: HostFacts) -> list[Finding]:
@@ -29,12 +27,7 @@ def judge(facts: HostFacts) -> list[Finding]:
         *_part(facts.service, judge_service),
         *(_unread(name, why) for name, why in facts.unread.items()),
     ]
-    return sorted(found, key=lambda finding: _WORST_FIRST.index(finding.severity))
-
-
-def has_errors(findings: Iterable[Finding]) -> bool:
-    """True when something will not work."""
-    return any(finding.severity is Severity.ERROR for finding in findings)
+    return worst_first(found)
 
 
 def _part(part: T | None, rule: Callable[[T], Iterable[Finding]]) -> Iterable[Finding]:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from orchestrator_core.contracts.pool import DeviceReport
+from orchestrator_core.findings import Finding, Severity
 from orchestrator_core.units import MIB, format_bytes
 from pool_core.doctor.facts import DeviceFacts, KernelFacts
-from pool_core.doctor.finding import Finding, Severity
 
 __all__ = ["judge_devices", "judge_kernel"]
 

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator_core.contracts.pool import DeviceReport
+from orchestrator_core.findings import Finding, Severity
 from pool_core.doctor.facts import SoftwareFacts
-from pool_core.doctor.finding import Finding, Severity
 
 __all__ = ["judge_software"]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator_core.findings import Finding, Severity
 from orchestrator_core.units import GIB, MIB, format_bytes
 from pool_core.doctor.facts import Folder, StorageFacts
-from pool_core.doctor.finding import Finding, Severity
 from pool_core.doctor.mounts import NETWORK
 
 __all__ = ["judge_storage"]

@@ -26,11 +26,12 @@ class Cause(StrEnum):
     SILENCE = "silence"
     CUT = "cut"
     ANSWER = "answer"
+    KEY = "key"
 
     @property
     def heals(self) -> bool:
         """True when the same request may work a little later."""
-        return self not in (Cause.TRUST, Cause.PROXY, Cause.ANSWER)
+        return self not in (Cause.TRUST, Cause.PROXY, Cause.ANSWER, Cause.KEY)
 
 
 def peer_error(code: Code, line: str, cause: Cause) -> PeerError:

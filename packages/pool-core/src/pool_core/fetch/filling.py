@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from orchestrator_core.clock import Clock
 from orchestrator_core.contracts.downloads import DownloadStage
@@ -30,38 +30,13 @@ from pool_core.fetch.ranges import (
     judge,
 )
 from pool_core.fetch.room import Reserve, judge_room
-from pool_core.fetch.streams import Stream
-from pool_core.fetch.web import Web
+from pool_core.fetch.sources import Body, Source, Wanted
 
-__all__ = ["Filling", "Manner", "Wanted", "free_bytes_at"]
+__all__ = ["Filling", "Manner", "free_bytes_at"]
 
 _LOOK_AT_ROOM_BYTES: Final = 64 * MIB
 _SLICE_S: Final = 0.1
 _CHANGES_MAX: Final = 2
-
-
-class Wanted(Protocol):
-    """A file of a hub; without a hash only its size and version are held against it."""
-
-    @property
-    def path(self) -> str:
-        """Its path inside the repository, for people."""
-        ...
-
-    @property
-    def size_bytes(self) -> int:
-        """How long it is."""
-        ...
-
-    @property
-    def sha256(self) -> str | None:
-        """What its bytes hash to."""
-        ...
-
-    @property
-    def url(self) -> str:
-        """Where the hub offers it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +71,36 @@ class Filling:
         file: Wanted,
         partial: Partial,
         *,
-        web: Web,
+        source: Source,
         folder: Path,
         manner: Manner,
         teller: Teller,
         cancel: Cancel,
+        fetched_bytes: int = 0,
     ) -> None:
         self._file = file
         self._partial = partial
-        self._web = web
+        self._source = source
         self._folder = folder
         self._manner = manner
         self._teller = teller
         self._cancel = cancel
         self._etag: str | None = None
-        self._fetched = 0
+        self._fetched = fetched_bytes
+        self._is_mixed = partial.length > 0
         self._furthest = 0
         self._changes = 0
         self._tries = Tries()
+
+    @property
+    def fetched_bytes(self) -> int:
+        """What came of this file, from whoever sent it."""
+        return self._fetched
+
+    @property
+    def is_mixed(self) -> bool:
+        """True when the part holds bytes that somebody else has sent."""
+        return self._is_mixed
 
     def begin(self) -> Refusal | None:
         """Read what is here already, if it belongs to this file."""
@@ -157,6 +144,7 @@ class Filling:
     def start_over(self, note: str) -> None:
         """Throw all away and say why."""
         self._partial.empty()
+        self._is_mixed = False
         self._etag = None
         self._furthest = 0
         self.say(DownloadStage.TRANSFERRING, note)
@@ -164,7 +152,10 @@ class Filling:
     def say(self, stage: DownloadStage, note: str | None = None, done: int | None = None) -> None:
         """Tell how far we are."""
         done = self._partial.length if done is None else done
-        self._teller(TransferNews(stage, done, self._file.size_bytes, self._fetched, note))
+        source, size_bytes = self._source, self._file.size_bytes
+        if note is None and stage is DownloadStage.TRANSFERRING:
+            note = source.note
+        self._teller(TransferNews(stage, done, size_bytes, self._fetched, note, source.name))
 
     def _has_read(self, done: int) -> bool:
         self.say(DownloadStage.VERIFYING, "reads again what is here already", done)
@@ -178,8 +169,8 @@ class Filling:
         if_range = self._etag if file.sha256 is None else None
         held = Held(file.path, partial.length, file.size_bytes, file.sha256, self._etag)
         try:
-            with self._web.stream(
-                file.url, start=partial.length, if_range=if_range, stop=self._cancel.is_set
+            with self._source.stream(
+                file, start=partial.length, if_range=if_range, stop=self._cancel.is_set
             ) as stream:
                 verdict = judge(held, _answer(stream))
                 if isinstance(verdict, Take):
@@ -197,11 +188,12 @@ class Filling:
             return verdict.refusal
         return None if isinstance(verdict, Complete) else verdict
 
-    def _take(self, stream: Stream, start: int) -> Refusal | Retry | Changed | None:
+    def _take(self, stream: Body, start: int) -> Refusal | Retry | Changed | None:
         """Write the body down as it comes."""
         partial, size = self._partial, self._file.size_bytes
         if start == 0:
             partial.empty()
+            self._is_mixed = False
         self._note_version(stream.headers.get("etag"))
         self.say(DownloadStage.TRANSFERRING)
         look_at = partial.length + _LOOK_AT_ROOM_BYTES
@@ -278,7 +270,7 @@ class Filling:
         return f"{format_bytes(here)} of {format_bytes(size)} are kept: start it again to go on"
 
 
-def _answer(stream: Stream) -> Answer:
+def _answer(stream: Body) -> Answer:
     return Answer(stream.host, stream.status, stream.headers, stream.hub_headers, stream.hops)
 
 

@@ -24,6 +24,7 @@ class TransferNews:
     total_bytes: int
     fetched_bytes: int
     note: str | None = None
+    source: str | None = None
 
 
 class Teller:
@@ -45,7 +46,11 @@ class Teller:
         """Tell it, or leave it out."""
         self._fetched_bytes = news.fetched_bytes
         last, now_s = self._last, self._clock.monotonic_s()
-        is_same = last is not None and (last.stage, last.note) == (news.stage, news.note)
+        is_same = last is not None and (last.stage, last.note, last.source) == (
+            news.stage,
+            news.note,
+            news.source,
+        )
         if is_same and now_s < self._due_s:
             return
         self._last, self._due_s = news, now_s + _INTERVAL_S

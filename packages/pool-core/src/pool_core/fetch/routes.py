@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from orchestrator_core.errors import Code, Refusal, RequestError, error_for
 from pool_core.fetch.errand import Errand, Stop
 from pool_core.fetch.origin import Hop, Reach, judge_address, judge_hop, reach_of, reach_of_name
+from pool_core.fetch.pinning import pinned_context
 from pool_core.fetch.proxying import judge_proxy, proxy_for
 from pool_core.fetch.settings import WebSettings
 
@@ -177,6 +178,8 @@ class Routes:
         return httpx.HTTPTransport(verify=verify, trust_env=False, limits=_LIMITS, proxy=through)
 
     def _trusted(self) -> ssl.SSLContext:
+        if self._trust is None and self._settings.certificate is not None:
+            self._trust = pinned_context(self._settings.certificate)
         if self._trust is None:
             self._trust = _trust(self._settings.ca_file, self._settings.ca_folder)
         return self._trust

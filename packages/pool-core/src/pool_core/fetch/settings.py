@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from orchestrator_core.errors import Code, Refusal, RequestError
 
-__all__ = ["DEFAULT_ENDPOINT", "HubSettings", "Proxies", "WebSettings"]
+__all__ = ["DEFAULT_ENDPOINT", "HubSettings", "PeerTimes", "Proxies", "WebSettings"]
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 
@@ -52,7 +52,10 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """How a hub is called; is_named says that the operator chose the endpoint."""
+    """How a hub is called; is_named says that the operator chose the endpoint.
+
+    certificate is the one (PEM) that the other side has to show, instead of any authority's word.
+    """
 
     endpoint: str = DEFAULT_ENDPOINT
     is_named: bool = False
@@ -60,8 +63,33 @@ class WebSettings:
     proxies: Proxies = field(default_factory=Proxies)
     ca_file: Path | None = None
     ca_folder: Path | None = None
+    certificate: str | None = None
+    follows_redirects: bool = True
     connect_timeout_s: float = _CONNECT_S
     read_timeout_s: float = _READ_S
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTimes:
+    """How long other pools are waited for; they are near, so that it is not long.
+
+    Whoever sends fewer than slow_bytes within slow_s is slower than any network worth waiting for;
+    with a hub in reach, slow_beside_hub_bytes count. Pools that serve others are waited for through
+    busy_s since the last byte, or busy_beside_hub_s; those that are away only where no hub is. They
+    are asked again every round_s. beat_s is the time in which a new key of theirs is surely told.
+    """
+
+    answer_s: float = 3.0
+    connect_s: float = 3.0
+    read_s: float = 10.0
+    slow_s: float = 30.0
+    slow_bytes: int = 30 * 64 * 1024
+    slow_beside_hub_bytes: int = 30 * 1024 * 1024
+    round_s: float = 2.0
+    beat_s: float = 7.0
+    away_s: float = 30.0
+    busy_s: float = 4 * 3600.0
+    busy_beside_hub_s: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,14 @@ from orchestrator_core.contracts.downloads import DownloadStage
 from orchestrator_core.errors import Code, LlorchError, Refusal
 from orchestrator_core.platforms.files import FileLock, ensure_folder
 from pool_core.fetch.cancel import Cancel
-from pool_core.fetch.filling import Filling, Manner, Wanted, free_bytes_at
+from pool_core.fetch.filling import Manner, free_bytes_at
 from pool_core.fetch.news import Teller, TransferNews
 from pool_core.fetch.pace import Pace
 from pool_core.fetch.partial import Partial, PartialPaths, disk_refusal
+from pool_core.fetch.peers import Peers
 from pool_core.fetch.room import Reserve
+from pool_core.fetch.sources import HubSource, Wanted
+from pool_core.fetch.sourcing import Sourcing
 from pool_core.fetch.web import Web
 
 __all__ = ["Transfer", "TransferNews", "Wanted"]
@@ -34,11 +37,14 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Transfer:
-    """Fetches files into a folder of models; safe to share between threads."""
+    """Fetches files into a folder of models; safe to share between threads.
+
+    Without a web nothing is asked of a hub: only peers can bring a file.
+    """
 
     def __init__(
         self,
-        web: Web,
+        web: Web | None,
         *,
         folder: Path,
         reserve: Reserve | None = None,
@@ -48,7 +54,7 @@ class Transfer:
         dice: Callable[[], float] = random.random,
         free_bytes: Callable[[Path], int] = free_bytes_at,
     ) -> None:
-        self._web = web
+        self._hub = None if web is None else HubSource(web)
         self._folder = folder / _FOLDER
         self._manner = Manner(
             clock=clock or SystemClock(),
@@ -66,10 +72,12 @@ class Transfer:
         into: Path,
         tell: Callable[[TransferNews], None],
         cancel: Cancel,
+        peers: Peers | None = None,
     ) -> Path | Refusal:
         """Bring a file and give it the name `into`; after a refusal its part stays for next time.
 
-        A file of the right size that has the name already is not fetched again.
+        Peers are asked before the hub. A file of the right size that has the name already is not
+        fetched again.
         """
         paths = PartialPaths(self._folder, _key_of(file))
         teller = Teller(tell, self._manner.clock)
@@ -81,7 +89,7 @@ class Transfer:
             if refusal is not None:
                 return refusal
             if not _is_whole(into, file.size_bytes):
-                refusal = self._bring(file, paths, into, teller, cancel)
+                refusal = self._bring(file, paths, into, teller, cancel, peers)
         except LlorchError as error:
             return error.refusal
         except OSError as error:
@@ -107,33 +115,20 @@ class Transfer:
         return None
 
     def _bring(
-        self, file: Wanted, paths: PartialPaths, into: Path, teller: Teller, cancel: Cancel
+        self,
+        file: Wanted,
+        paths: PartialPaths,
+        into: Path,
+        teller: Teller,
+        cancel: Cancel,
+        peers: Peers | None,
     ) -> Refusal | None:
         with Partial.open(paths) as partial:
-            filling = Filling(
-                file,
-                partial,
-                web=self._web,
-                folder=self._folder,
-                manner=self._manner,
-                teller=teller,
-                cancel=cancel,
-            )
-            refusal = filling.begin() or filling.fill()
-            if refusal is None and not _matches(file, partial, filling):
-                filling.start_over("what came is not what the hub listed; begins anew")
-                refusal = filling.fill()
-                if refusal is None and not _matches(file, partial, filling):
-                    refusal = _mismatch(file, partial.sha256)
-                    partial.remove()
+            sourcing = Sourcing(file, partial, self._folder, self._manner, teller, cancel)
+            refusal = sourcing.bring(self._hub, peers)
             if refusal is None:
                 partial.finish(into)
             return refusal
-
-
-def _matches(file: Wanted, partial: Partial, filling: Filling) -> bool:
-    filling.say(DownloadStage.VERIFYING)
-    return file.sha256 in (None, partial.sha256)
 
 
 def _key_of(file: Wanted) -> str:
@@ -164,12 +159,6 @@ def _holder(lock: FileLock) -> str:
 
 def _done(size_bytes: int, fetched_bytes: int) -> TransferNews:
     return TransferNews(DownloadStage.DONE, size_bytes, size_bytes, fetched_bytes)
-
-
-def _mismatch(file: Wanted, actual: str) -> Refusal:
-    line = f"{file.path} was fetched twice and is damaged: its SHA-256 is {actual} instead of"
-    line += f" {file.sha256}; nothing of it was kept"
-    return Refusal(Code.DATA_CORRUPT, line, {"expected": file.sha256, "actual": actual})
 
 
 def _host_refusal(error: OSError, path: str, missing_bytes: int) -> Refusal:

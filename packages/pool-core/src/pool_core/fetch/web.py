@@ -131,6 +131,7 @@ class Web:
         stop: Stop | None = None,
     ) -> Generator[Stream]:
         place, stop = _parsed(url), stop or self._stop
+        follow = follow and self._settings.follows_redirects
         hub_headers: dict[str, str] = {}
         for hops in range(REDIRECTS_MAX + 1):
             response = self._ask(method, place, headers, stop)

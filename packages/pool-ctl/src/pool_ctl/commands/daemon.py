@@ -10,6 +10,7 @@ from orchestrator_core.console.programs import POOL_MANAGERD
 from orchestrator_core.console.render import Format, Output
 from orchestrator_core.errors import Exit
 from pool_ctl.commands.draining import drain, resume
+from pool_ctl.commands.joining import join, leave
 from pool_ctl.commands.service import install_service
 from pool_ctl.settings import CliSettings
 
@@ -131,7 +132,7 @@ def logs(settings: CliSettings, *, lines: int, follow: bool, out: Output) -> int
 
 daemon = LazyGroup(
     "daemon",
-    commands=[start, stop, status, logs, drain, resume, install_service],
+    commands=[start, stop, status, logs, join, leave, drain, resume, install_service],
     help="Start, stop and watch pool-managerd on this host.\n\n"
     "pool-managerd watches over this host's devices and runs its workers.",
 )

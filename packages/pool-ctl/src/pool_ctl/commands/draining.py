@@ -47,6 +47,7 @@ def resume(settings: CliSettings, *, out: Output) -> None:
 
 def _ask(settings: CliSettings, turn: "Callable[[PoolClient], PoolStatusView]") -> "PoolStatusView":
     from orchestrator_core.clients.pool import PoolClient
+    from orchestrator_core.clients.trust import Trust
     from orchestrator_core.console.endpoints import key_for
     from orchestrator_core.errors import Code, Refusal, error_for
 
@@ -54,8 +55,9 @@ def _ask(settings: CliSettings, turn: "Callable[[PoolClient], PoolStatusView]") 
     if run is None:
         text = "pool-managerd is not running: start it with llorch-pool daemon start"
         raise error_for(Refusal(Code.UNREACHABLE, text))
-    key = key_for(run.url, env=settings.env, key_file=settings.layout.pool_key)
-    with PoolClient(run.url, key, timeout_s=_TIMEOUT_S) as pool:
+    trust = Trust.in_run_file(run)
+    key = key_for(run.url, env=settings.env, key_file=settings.layout.pool_key, trust=trust)
+    with PoolClient(run.url, key, timeout_s=_TIMEOUT_S, trust=trust) as pool:
         return turn(pool)
 
 

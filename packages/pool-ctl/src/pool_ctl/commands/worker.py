@@ -7,6 +7,7 @@ import click
 from orchestrator_core.console.lazy_group import LazyGroup
 from orchestrator_core.console.options import Seconds, output_options, pool_url
 from orchestrator_core.console.render import Format, Output
+from pool_ctl.commands.live_names import CATALOG, WORKERS
 from pool_ctl.commands.sizing import BACKENDS, size_options
 from pool_ctl.commands.views import SPAWN_COLUMNS, WORKER_COLUMNS, worker_row
 from pool_ctl.settings import CliSettings
@@ -31,6 +32,7 @@ Examples:
 @click.option(
     "--model",
     required=True,
+    shell_complete=CATALOG,
     metavar="M",
     help="Id of a model, hf:ORG/REPO:QUANT, or a GGUF file.",
 )
@@ -109,7 +111,7 @@ def spawn(
 
 
 @click.command("stop", epilog="\b\nExample:\n  llorch-pool worker stop worker-cpu-0")
-@click.argument("worker_name", metavar="ID")
+@click.argument("worker_name", metavar="ID", shell_complete=WORKERS)
 @click.option(
     "--grace",
     "grace_s",
@@ -161,7 +163,7 @@ Examples:
   llorch-pool worker logs worker-cpu-0 -n 20 --follow
 """,
 )
-@click.argument("worker_name", metavar="ID")
+@click.argument("worker_name", metavar="ID", shell_complete=WORKERS)
 @click.option(
     "--lines",
     "-n",

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Generator
 
 from orchestrator_core.clients.pool import PoolClient
-from orchestrator_core.console.endpoints import find_url, key_for
+from orchestrator_core.console.endpoints import find_url, key_for, trust_for
 from orchestrator_core.console.programs import POOL_MANAGERD
 from pool_ctl.pools.local import LocalPool
 from pool_ctl.pools.port import PoolPort
@@ -24,6 +24,7 @@ def open_pool(
             yield pool
         return
     found = find_url(POOL_MANAGERD, flag=url, env=settings.env, layout=settings.layout)
-    key = key_for(found, env=settings.env, key_file=settings.layout.pool_key)
-    with PoolClient(found, key) as client:
+    trust = trust_for(found, POOL_MANAGERD, env=settings.env, layout=settings.layout)
+    key = key_for(found, env=settings.env, key_file=settings.layout.pool_key, trust=trust)
+    with PoolClient(found, key, trust=trust) as client:
         yield HttpPool(client)

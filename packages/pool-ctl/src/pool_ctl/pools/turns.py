@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
 from orchestrator_core.clients.pool import PoolClient
+from orchestrator_core.clients.trust import Trust
 from orchestrator_core.console.endings import Pace
 from orchestrator_core.console.endpoints import key_for
 from orchestrator_core.contracts.control import Health, RunFile
@@ -119,8 +120,9 @@ class Turns:
         if self._known is None or self._known[0] != run:
             self.close()
             layout = self._settings.layout
-            key = key_for(run.url, env=self._settings.env, key_file=layout.pool_key)
-            self._known = (run, PoolClient(run.url, key))
+            trust = Trust.in_run_file(run)
+            key = key_for(run.url, env=self._settings.env, key_file=layout.pool_key, trust=trust)
+            self._known = (run, PoolClient(run.url, key, trust=trust))
         return self._known[1]
 
 

@@ -1,5 +1,6 @@
 """Decides who may call: the key against the route's scope, the names against a rebinding page."""
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -14,6 +15,20 @@ __all__ = ["HostGuard", "KeyGuard"]
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::\d{1,5})?")
+
+
+_OPENS: Final = {
+    Scope.OPERATOR: {Caller.OPERATOR},
+    Scope.CONTROL: {Caller.OPERATOR, Caller.ORCHESTRATOR},
+    Scope.JOINED: {Caller.JOINED},
+    Scope.PEER: {Caller.OPERATOR, Caller.PEER},
+}
+_CLOSED: Final = {
+    Scope.OPERATOR: "only the operator's key of this pool may do this",
+    Scope.CONTROL: "only the operator's key or that of the orchestrator's session may do this",
+    Scope.JOINED: "only the orchestrator that this host has joined through SSH may do this",
+    Scope.PEER: "only another pool of the same orchestrator may do this",
+}
 
 
 class KeyGuard:
@@ -34,15 +49,20 @@ class KeyGuard:
         caller = self._keyring.identify(key.strip())
         if caller is None:
             return Refusal(Code.BAD_KEY, "this key does not open this pool")
-        if scope is Scope.OPERATOR and caller is not Caller.OPERATOR:
-            return Refusal(Code.SCOPE, "only the operator's key of this pool may do this")
+        if caller not in _OPENS[scope]:
+            return Refusal(Code.SCOPE, _CLOSED[scope])
         return caller
 
 
 class HostGuard:
-    """Accepts only names of this machine, so that no web page can point a browser at us."""
+    """Accepts only names of this machine, so that no web page can point a browser at us.
+
+    Such a page needs a name that leads to us. Where we listen on every address, a caller may write
+    any address instead of a name: it is the one by which it has reached us.
+    """
 
     def __init__(self, bind_host: str, hostname: str, extra: Iterable[str] = ()) -> None:
+        self._has_every_address = bind_host in _WILDCARDS
         names = {bind_host, hostname, f"{hostname}.local", *extra} - _WILDCARDS
         self._names = _LOOPBACK | {name.lower() for name in names}
 
@@ -64,4 +84,12 @@ class HostGuard:
         if match is None:
             return False
         name = match["v6"] or match["name"]
-        return name.lower() in self._names
+        return name.lower() in self._names or (self._has_every_address and _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -8,25 +8,22 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable
 from importlib import metadata
 from typing import Final
 
 import structlog
 import uvloop
 
-from orchestrator_core.clients.orchestrator import AsyncOrchestratorClient
-from orchestrator_core.clients.trust import Trust
 from orchestrator_core.clock import SystemClock
-from orchestrator_core.config.layout import ORCHESTRATORD, POOL_MANAGERD
+from orchestrator_core.config.layout import POOL_MANAGERD
 from orchestrator_core.daemon.notify import Notifier, keep_alive, watchdog_interval_s
 from orchestrator_core.daemon.presence import Presence, url_of
 from orchestrator_core.daemon.program import Site
 from orchestrator_core.daemon.services import host_is_stopping
 from orchestrator_core.errors import Refusal, error_for
 from orchestrator_core.idgen import IdSource
-from orchestrator_core.platforms import runfiles
 from pool_core.catalog.library import Library
+from pool_core.catalog.surroundings import Surroundings
 from pool_core.devices.inventory import open_inventory
 from pool_core.externals.watch import Externals
 from pool_core.workers.charge import ENDED
@@ -39,20 +36,26 @@ from pool_core.workers.installation import (
     reserved_ports,
 )
 from pool_core.workers.supervisor import Supervisor
-from pool_managerd.api.guard import HostGuard
+from pool_managerd.api.guard import HostGuard, KeyGuard
+from pool_managerd.api.relay import RelayJudge
+from pool_managerd.app.encryption import shown_certificate
 from pool_managerd.app.http import create_app
-from pool_managerd.runtime.announcer import Announcer, Identity, NoLink, Target
+from pool_managerd.app.reporting import Reporting
+from pool_managerd.app.sharing import open_sharing
+from pool_managerd.runtime.announcer import Announcer, Identity
 from pool_managerd.runtime.devices import DeviceWatch
 from pool_managerd.runtime.downloads import Downloads
 from pool_managerd.runtime.drain import DrainSwitch
 from pool_managerd.runtime.keyring import Keyring, read_or_create_key
-from pool_managerd.runtime.link import Pace
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.model_desk import ModelDesk
+from pool_managerd.runtime.peers import PeerBook
 from pool_managerd.runtime.pool import ChangeDesk, Pool
 from pool_managerd.runtime.workforce import Workforce
+from pool_managerd.serving.connections import relays_limit, set_up_callers
+from pool_managerd.serving.relay import Relays
 from pool_managerd.serving.server import EmbeddedServer
-from pool_managerd.settings import LOCAL, PoolSettings
+from pool_managerd.settings import PoolSettings
 
 __all__ = ["Daemon", "serve"]
 
@@ -73,19 +76,25 @@ class Daemon:
     def __init__(self, site: Site[PoolSettings], listener: socket.socket) -> None:
         self._site = site
         self._listener = listener
-        self._url = url_of(listener)
+        self._url = url_of(listener, encrypted=site.tls is not None)
         self._notify = Notifier.from_env(site.env)
         self._presence = Presence(daemon=POOL_MANAGERD, layout=site.layout, platform=site.platform)
         self._instance = read_or_draw_instance(site.layout.pool_instance)
         metrics = PoolMetrics()
         keyring = Keyring(read_or_create_key(site.layout.pool_key))
         desk = ChangeDesk(metrics)
-        self._library = _open_library(site)
+        self._peers = PeerBook(pool_id_for(site.settings.pool_id))
+        self._library = _open_library(site, self._peers)
+        self._sharing, outgoing = open_sharing(site, keyring, self._library, self._peers)
         self._models = self._library.host_models()
         self._inventory = open_inventory()
         self._ids = IdSource(SystemClock())
         self._identity = Identity(
-            pool_id_for(site.settings.pool_id), self._url, site.version, _installed_engines()
+            pool_id_for(site.settings.pool_id),
+            self._url,
+            site.version,
+            _installed_engines(),
+            shown_certificate(site.tls),
         )
         self._supervisor = self._make_supervisor(desk)
         self._externals = Externals(
@@ -102,7 +111,9 @@ class Daemon:
             faults=self._inventory.faults,
         )
         self._drain = DrainSwitch(site.layout.pool_drain, desk.drain_changed)
+        self._reporting = Reporting(site, keyring)
         self._announcer = self._make_announcer(keyring, metrics)
+        self._reporting.session.connect(self._announcer.summon)
         desk.connect(self._workers, self._announcer, self._drain)
         self._downloads = Downloads(
             self._library,
@@ -129,6 +140,9 @@ class Daemon:
             drain=self._drain,
             desk=self._desk,
             downloads=self._downloads,
+            joining=self._reporting.joining,
+            session=self._reporting.session,
+            outgoing=outgoing,
         )
         metrics.watch(
             self._devices.reports, self._workers.reports, lambda: self._announcer.view.connected
@@ -137,7 +151,22 @@ class Daemon:
         hosts = HostGuard(
             listener.getsockname()[0], socket.gethostname(), site.settings.allowed_hosts
         )
-        self._server = EmbeddedServer(create_app(self._pool, keyring, hosts))
+        identify = site.platform.identify
+        judge = RelayJudge(
+            self._workers,
+            KeyGuard(keyring),
+            hosts,
+            is_alive=lambda pid: identify(pid) is not None,
+        )
+        relays = Relays(judge.judge, judge.say, limit=relays_limit())
+        set_up_callers(listener)
+        metrics.watch_relays(relays.tally)
+        self._server = EmbeddedServer(
+            create_app(self._pool, keyring, hosts),
+            None if site.tls is None else site.tls.context,
+            relays,
+            to_plain=judge.say_scheme,
+        )
 
     async def run(self) -> None:
         """Serve until TERM or INT; the workers run on unless the host itself goes down."""
@@ -173,7 +202,10 @@ class Daemon:
             version=self._site.version,
             instance=self._instance,
             key_file=self._site.layout.pool_key,
+            ca_file=None if self._site.tls is None else self._site.tls.cert_file,
         )
+        if self._site.tls is not None and self._site.tls.doubt is not None:
+            _log.warning("tls.doubtful", reason=self._site.tls.doubt)
         self._notify.ready(f"{self._living_workers()} workers")
         _log.info(
             "pool.started",
@@ -223,51 +255,22 @@ class Daemon:
             ids=self._ids,
         )
 
-    def _make_announcer(self, keyring: Keyring, metrics: PoolMetrics) -> Announcer | NoLink:
-        settings = self._site.settings
-        if settings.orchestrator_url is None:
-            return NoLink()
-        key_file = settings.orchestrator_key_file or self._site.layout.local_pool_key
+    def _make_announcer(self, keyring: Keyring, metrics: PoolMetrics) -> Announcer:
         return Announcer(
-            target=Target(self._orchestrator_finder(settings.orchestrator_url), key_file),
+            target=self._reporting.target,
             identity=self._identity,
             workers=self._workers,
             devices=self._devices,
             models=self._models,
             keyring=keyring,
             ids=self._ids,
-            dial=self._dial,
+            dial=self._reporting.dial,
             roll=random.random,
             count=metrics.count_beat,
             drain=self._drain,
-            # Looking for a run file costs nothing, so a neighbour is found again soon.
-            pace=Pace(longest_s=5.0) if settings.orchestrator_url == LOCAL else Pace(),
+            sharing=self._sharing,
+            pace=self._reporting.pace,
         )
-
-    def _dial(self, url: str, key: str) -> AsyncOrchestratorClient:
-        return AsyncOrchestratorClient(url, key, trust=self._trust_of(url))
-
-    def _trust_of(self, url: str) -> Trust | None:
-        if not url.startswith("https:"):
-            return None
-        if self._site.settings.orchestrator_url == LOCAL:
-            folder, platform = self._site.layout.run_folder, self._site.platform
-            run = runfiles.read_live(folder, ORCHESTRATORD, platform)
-            return None if run is None else Trust.in_run_file(run)
-        ca = self._site.settings.orchestrator_ca
-        return None if ca is None else Trust(ca)
-
-    def _orchestrator_finder(self, url: str) -> Callable[[], str | None]:
-        if url != LOCAL:
-            return lambda: url
-        folder, platform = self._site.layout.run_folder, self._site.platform
-
-        def find() -> str | None:
-            # A restarted orchestrator may listen elsewhere; its run file always says where.
-            run = runfiles.read_live(folder, ORCHESTRATORD, platform)
-            return None if run is None else run.url
-
-        return find
 
     def _ask_to_stop(self, signum: int) -> None:
         _log.info("pool.stopping", signal=signal.Signals(signum).name)
@@ -286,9 +289,10 @@ class Daemon:
         return sum(report.status not in ENDED for report in self._supervisor.reports())
 
 
-def _open_library(site: Site[PoolSettings]) -> Library:
+def _open_library(site: Site[PoolSettings], peers: PeerBook) -> Library:
     folder = site.settings.models_folder or site.layout.models_folder
-    return Library.open(folder, site.layout, site.env, say=_note)
+    around = Surroundings(site.env, peers=peers.known)
+    return Library.open(folder, site.layout, site.env, say=_note, around=around)
 
 
 def _note(line: str) -> None:

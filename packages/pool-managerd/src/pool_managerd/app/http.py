@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from orchestrator_core.errors import Refusal
 from pool_managerd.api import faults
+from pool_managerd.api.blobs import BlobsApi
 from pool_managerd.api.bodies import StrictRequest
 from pool_managerd.api.callers import introduce
 from pool_managerd.api.downloads import DownloadsApi
@@ -19,7 +20,10 @@ from pool_managerd.api.guard import HostGuard, KeyGuard
 from pool_managerd.api.host import HostApi
 from pool_managerd.api.logs import LogsApi
 from pool_managerd.api.models import ModelsApi
+from pool_managerd.api.peer_models import PeerModelsApi
+from pool_managerd.api.relay import RelayApi
 from pool_managerd.api.replies import refused
+from pool_managerd.api.session import SessionApi
 from pool_managerd.api.workers import WorkersApi
 from pool_managerd.routes import ROUTES, Route, Scope
 from pool_managerd.runtime.keyring import Keyring
@@ -39,6 +43,7 @@ def handlers_for(pool: Pool) -> dict[str, Handler]:
     """Every handler by the key that the route table uses."""
     host, workers, draining = HostApi(pool), WorkersApi(pool), DrainApi(pool)
     models, downloads = ModelsApi(pool), DownloadsApi(pool)
+    session, blobs = SessionApi(pool), BlobsApi(pool)
     return {
         "health": host.health,
         "status": host.status,
@@ -61,6 +66,13 @@ def handlers_for(pool: Pool) -> dict[str, Handler]:
         "downloads.report": downloads.report,
         "downloads.events": downloads.events,
         "downloads.cancel": downloads.cancel,
+        "workers.relay": RelayApi().relay,
+        "session.join": session.join,
+        "session.stream": session.stream,
+        "session.answer": session.answer,
+        "peer.models": PeerModelsApi(pool).list_models,
+        "blobs.send": blobs.blob,
+        "blobs.head": blobs.head,
         "drain": draining.drain,
         "resume": draining.resume,
     }

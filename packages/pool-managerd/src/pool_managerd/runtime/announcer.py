@@ -6,7 +6,7 @@ supervisor and the device watch; the reply's wanted set goes back to the supervi
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,13 @@ from typing import Final
 import structlog
 from pydantic import SecretStr
 
-from orchestrator_core.contracts.pool import Heartbeat, ModelReport, PoolRegister, WantedSet
+from orchestrator_core.contracts.pool import (
+    Heartbeat,
+    ModelReport,
+    Peer,
+    PoolRegister,
+    WantedSet,
+)
 from orchestrator_core.errors import LlorchError
 from orchestrator_core.idgen import IdSource
 from pool_managerd.runtime.drain import Draining, only_running
@@ -22,27 +28,44 @@ from pool_managerd.runtime.keyring import Keyring
 from pool_managerd.runtime.link import LinkState, Pace, Step, Verdict, advance, judge
 from pool_managerd.runtime.ports import Devices, Models, OrchestratorLink, Workers
 
-__all__ = ["Announcer", "Identity", "LinkView", "NoLink", "Target"]
+__all__ = ["Announcer", "Identity", "LinkView", "NoLink", "Sharing", "Target"]
 
 _log: Final = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How the orchestrator is found, anew for each session, and the file with our key for it."""
+    """How the orchestrator is found, anew for each session, and the file with our key for it.
+
+    Who comes to us by a stream needs no key; there waits until somebody has come.
+    """
 
     find: Callable[[], str | None]
-    key_file: Path
+    key_file: Path | None
+    there: Callable[[], Awaitable[None]] | None = None
+
+
+def _nobody_hears(_: Sequence[Peer]) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The key by which other pools copy models from here, and who hears of those pools."""
+
+    key: SecretStr | None = None
+    hear: Callable[[Sequence[Peer]], None] = _nobody_hears
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this pool is."""
+    """Who this pool is; certificate is what its port shows where it speaks TLS."""
 
     pool_id: str
     endpoint: str
     version: str
     engines: tuple[str, ...]
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +87,9 @@ class NoLink:
 
     def poke(self) -> None:
         """Nobody to tell."""
+
+    def summon(self) -> None:
+        """Nobody to speak."""
 
     async def run(self) -> None:
         """Nothing to do."""
@@ -87,6 +113,7 @@ class Announcer:
         count: Callable[[str], None],
         pace: Pace,
         drain: Draining,
+        sharing: Sharing | None = None,
     ) -> None:
         self._target = target
         self._identity = identity
@@ -100,7 +127,9 @@ class Announcer:
         self._count = count
         self._pace = pace
         self._drain = drain
+        self._sharing = sharing or Sharing()
         self._changed = asyncio.Event()
+        self._summoned = asyncio.Event()
         self._link: OrchestratorLink | None = None
         self._url: str | None = None
         self._session_id = ""
@@ -113,11 +142,18 @@ class Announcer:
     def view(self) -> LinkView:
         """Where the session stands."""
         url = self._url if self._connected else self._target.find()
-        return LinkView(url, self._session_id, self._connected)
+        # What comes behind the mark tells one stream from the next, and means nothing to others.
+        shown = None if url is None else url.partition("#")[0]
+        return LinkView(shown, self._session_id, self._connected)
 
     def poke(self) -> None:
         """Something changed: beat now. Several pokes before the beat become one."""
         self._changed.set()
+
+    def summon(self) -> None:
+        """The orchestrator has come or gone: speak now, however long we wanted to wait."""
+        self._changed.set()
+        self._summoned.set()
 
     async def run(self) -> None:
         """Speak until cancelled. Workers of an earlier daemon are part of the first word."""
@@ -125,7 +161,9 @@ class Announcer:
         state = LinkState()
         try:
             while True:
+                await self._wait_for_orchestrator()
                 self._changed.clear()
+                self._summoned.clear()
                 verdict, reason = await self._speak(state)
                 step = advance(
                     state,
@@ -139,6 +177,11 @@ class Announcer:
                 await self._rest(step)
         finally:
             await self._hang_up()
+
+    async def _wait_for_orchestrator(self) -> None:
+        if self._target.there is not None:
+            self._connected = self._connected and self._target.find() is not None
+            await self._target.there()
 
     async def _speak(self, state: LinkState) -> tuple[Verdict, str]:
         try:
@@ -160,7 +203,7 @@ class Announcer:
         if self._url is None:
             return Verdict.UNREACHABLE, "no orchestratord of this installation is running"
         try:
-            key = self._target.key_file.read_text(encoding="utf-8").strip()
+            key = self._read_key()
         except (OSError, UnicodeDecodeError) as error:
             return Verdict.KEY_MISSING, f"{self._target.key_file}: {error}"
         self._session_id = self._ids.session()
@@ -179,14 +222,21 @@ class Announcer:
                 models=models,
                 engines=list(self._identity.engines),
                 draining=self._drain.active,
+                peer_key=self._sharing.key,
+                certificate=self._identity.certificate,
             )
         )
+        self._sharing.hear(registered.peers)
         self._keyring.settle()
         self._told_models = models
         self._interval_s = registered.heartbeat_interval_s
         self._workers.new_session()
         self._obey(registered.wanted)
         return Verdict.ACCEPTED, ""
+
+    def _read_key(self) -> str:
+        path = self._target.key_file
+        return "" if path is None else path.read_text(encoding="utf-8").strip()
 
     async def _beat(self) -> tuple[Verdict, str]:
         if self._link is None:
@@ -207,6 +257,7 @@ class Announcer:
         )
         self._told_models = models
         self._interval_s = reply.heartbeat_interval_s
+        self._sharing.hear(reply.peers)
         self._obey(reply.wanted)
         return Verdict.ACCEPTED, ""
 
@@ -232,12 +283,10 @@ class Announcer:
         )
 
     async def _rest(self, step: Step) -> None:
-        if not step.wakes_on_change:
-            await asyncio.sleep(step.delay_s)
-            return
+        awaited = self._changed if step.wakes_on_change else self._summoned
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(step.delay_s):
-                await self._changed.wait()
+                await awaited.wait()
 
     async def _hang_up(self) -> None:
         link, self._link = self._link, None

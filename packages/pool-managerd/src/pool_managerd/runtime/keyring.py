@@ -1,9 +1,10 @@
-"""The keys that open the API: the operator's file and the orchestrator session's own key.
+"""The keys that open the API: the operator's file, the session's own, a join's and the peers'.
 
 The control key is drawn anew for each session, so that an orchestrator that lost the session
-also loses the pool.
+also loses the pool. Of the credential of a join only the hash is known here.
 """
 
+import hashlib
 import hmac
 import secrets
 from enum import StrEnum
@@ -21,6 +22,8 @@ class Caller(StrEnum):
 
     OPERATOR = "operator"
     ORCHESTRATOR = "orchestrator"
+    JOINED = "joined"
+    PEER = "peer"
 
 
 class Keyring:
@@ -30,6 +33,16 @@ class Keyring:
         self._operator = operator_key.encode()
         self._offered: bytes | None = None
         self._settled: bytes | None = None
+        self._joined_sha256 = ""
+        self._peer: bytes | None = None
+
+    def admit_joined(self, sha256: str) -> None:
+        """Let in whoever holds the credential with this hash, and no earlier one."""
+        self._joined_sha256 = sha256
+
+    def admit_peers(self, key: str | None) -> None:
+        """Let other pools in by this key; None lets none in."""
+        self._peer = None if key is None else key.encode()
 
     def offer(self) -> str:
         """Draw the control key of a session that is about to begin.
@@ -53,7 +66,13 @@ class Keyring:
         is_operator = hmac.compare_digest(shown, self._operator)
         if is_operator:
             return Caller.OPERATOR
-        return Caller.ORCHESTRATOR if is_control else None
+        if is_control:
+            return Caller.ORCHESTRATOR
+        if hmac.compare_digest(hashlib.sha256(shown).hexdigest(), self._joined_sha256):
+            return Caller.JOINED
+        if self._peer is not None and hmac.compare_digest(shown, self._peer):
+            return Caller.PEER
+        return None
 
 
 def read_or_create_key(path: Path) -> str:

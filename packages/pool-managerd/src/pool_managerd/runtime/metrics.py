@@ -16,6 +16,7 @@ from orchestrator_core.contracts.pool import (
 )
 from pool_managerd.runtime.device_gauges import device_gauges
 from pool_managerd.runtime.model_gauges import DownloadTally, model_gauges
+from pool_managerd.runtime.relay_gauges import RelayTally, relay_gauges
 from pool_managerd.runtime.tally import Happening, WorkerEvent
 
 __all__ = ["PoolMetrics"]
@@ -74,6 +75,10 @@ class PoolMetrics:
         """Say where the gauges of models are read from."""
         self._registry.register(_ModelCollector(models, downloads))
 
+    def watch_relays(self, relays: Callable[[], RelayTally]) -> None:
+        """Say where the gauges of relays are read from."""
+        self._registry.register(_RelayCollector(relays))
+
     def count(self, event: WorkerEvent, *, is_draining: bool = False) -> None:
         """Count a worker's happening."""
         if outcome := _START_OUTCOMES.get(event.happening):
@@ -123,6 +128,15 @@ class _ModelCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Read the gauges."""
         return model_gauges(self._models(), self._downloads())
+
+
+class _RelayCollector(Collector):
+    def __init__(self, relays: Callable[[], RelayTally]) -> None:
+        self._relays = relays
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the gauges."""
+        return relay_gauges(self._relays())
 
 
 def _stop_reason(event: WorkerEvent, *, is_draining: bool) -> str | None:

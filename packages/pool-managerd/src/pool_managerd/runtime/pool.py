@@ -10,9 +10,12 @@ from orchestrator_core.contracts.pool import PoolStatusView, WorkerReport
 from pool_managerd.runtime.announcer import Announcer, Identity, NoLink
 from pool_managerd.runtime.downloads import Downloads
 from pool_managerd.runtime.drain import Draining, DrainSwitch
+from pool_managerd.runtime.joining import JoinDesk
 from pool_managerd.runtime.metrics import PoolMetrics
 from pool_managerd.runtime.model_desk import ModelDesk
+from pool_managerd.runtime.outgoing import Outgoing
 from pool_managerd.runtime.ports import Devices, Models, Workers
+from pool_managerd.runtime.session import SessionDesk
 from pool_managerd.runtime.tally import Happening, Picture, WorkerEvent, compare, pictures
 
 __all__ = ["ChangeDesk", "Pool"]
@@ -35,14 +38,22 @@ class Pool:
     drain: DrainSwitch
     desk: ModelDesk
     downloads: Downloads
+    joining: JoinDesk
+    session: SessionDesk = field(default_factory=SessionDesk)
+    outgoing: Outgoing | None = None
+    """What other pools may copy; None where nothing is shared."""
+
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the daemon begins to stop, so that open streams end by themselves."""
 
     def begin_stop(self) -> None:
         """Let open streams end and cancel what is done about models."""
         self.stopping.set()
+        self.session.close("pool-managerd is stopping")
         self.downloads.begin_stop()
         self.desk.begin_stop()
+        if self.outgoing is not None:
+            self.outgoing.begin_stop()
 
     def worker_reports(self) -> list[WorkerReport]:
         """All workers for eyes that must not see their keys."""

@@ -39,8 +39,17 @@ def test_the_end_of_one_of_several_choices_is_not_the_end() -> None:
 def test_a_worker_that_we_cut_off_may_still_compute(kind: FaultKind) -> None:
     found = closing().verdict(Fault(kind, "why", begun=True), ends_with_its_reason=True)
     assert found is not None
-    ours = {FaultKind.TIMEOUT, FaultKind.PROTOCOL, FaultKind.ABORTED}
+    ours = {FaultKind.TIMEOUT, FaultKind.PROTOCOL, FaultKind.ABORTED, FaultKind.LOST}
     assert found.computing is (kind in ours)
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_way_that_broke_has_not_cost_a_worker(kind: FaultKind) -> None:
+    found = closing().verdict(Fault(kind, "why", begun=True), ends_with_its_reason=True)
+    assert found is not None
+    on_the_way = kind in (FaultKind.ROAD, FaultKind.LOST)
+    assert found.refusal.code is (Code.UNREACHABLE if on_the_way else Code.WORKER_LOST)
+    assert found.retriable
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,15 @@ class StandIn:
         self.post = post
         self.attempt = attempt
         self.closed = asyncio.Event()
-        self.checked = self.told = 0
+        self.checked = self.told = self.heard_anew = 0
         StandIn.made.append(self)
 
     def check(self, **_: float) -> None:
         self.checked += 1
+
+    def listen_anew(self, _: float) -> None:
+        assert self.checked == 1
+        self.heard_anew += 1
 
     def tell_progress(self) -> None:
         self.told += 1
@@ -224,3 +228,17 @@ async def test_what_a_beat_says_anew_of_a_worker_makes_no_other_process_of_it(si
     worker = site.pumps._book.find(POOL, WORKER)
     assert worker is not None
     assert site.pumps._held(worker) == 0
+
+
+async def test_what_was_said_while_we_slept_is_heard_before_silence_is_judged(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = site.dispatch()
+    site.pumps.sweep()
+    loop = asyncio.get_running_loop()
+    awake_at = loop.time() + 60
+    with monkeypatch.context() as clock:
+        clock.setattr(loop, "time", lambda: awake_at)
+        site.pumps.sweep()
+        site.pumps.sweep()
+    assert (pump.heard_anew, pump.checked) == (1, 3)

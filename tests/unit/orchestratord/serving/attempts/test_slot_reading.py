@@ -60,6 +60,8 @@ def test_a_refusal_is_no_number(status: int, silence: Silence) -> None:
         (FaultKind.TIMEOUT, Silence.UNCLEAR),
         (FaultKind.PROTOCOL, Silence.UNCLEAR),
         (FaultKind.ABORTED, Silence.UNCLEAR),
+        (FaultKind.ROAD, Silence.AWAY),
+        (FaultKind.LOST, Silence.AWAY),
     ],
 )
 def test_a_process_that_is_gone_holds_no_slot_and_a_slow_one_may(
@@ -104,3 +106,8 @@ def test_no_slot_is_given_out_while_something_may_compute_on_it(
     assert sum(cuts) - freed >= min(sum(cuts), max(0, busy - held))
     if busy <= held:
         assert freed == sum(cuts)
+
+
+def test_silence_of_another_host_may_be_that_of_the_way_there() -> None:
+    assert read_slots(Fault(FaultKind.TIMEOUT, ""), far=True) is Silence.AWAY
+    assert read_slots(Fault(FaultKind.CONNECT, ""), far=True) is Silence.GONE

@@ -1,7 +1,7 @@
 """A worker is asked gently whether it has let go, and the machine is told exactly once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -11,6 +11,8 @@ from orchestrator_core.testing.facts import job_id
 from orchestrator_core.testing.reports import worker_report
 from orchestratord.runtime.workerbook import External, WorkerAddress, WorkerBook
 from orchestratord.serving.attempts.slot_watch import Cut, SlotWatch, WatchPace
+from orchestratord.upstream.request import Address
+from orchestratord.upstream.road import DIRECT, Road, RoadDownError
 from support.fake_engine import FakeEngine
 from support.waiting import until
 
@@ -19,13 +21,30 @@ HASTY = WatchPace(first_look_s=0.001, period_s=0.01, answer_s=0.1, patience_s=0.
 POOL = PoolId("home")
 
 
+class FarRoad:
+    """A road to another host, which a test takes down; each session of its pool has one."""
+
+    name = "ssh"
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.asked = 0
+
+    async def connect(self, make: Callable[[], asyncio.Protocol], address: Address) -> None:
+        self.asked += 1
+        if self.is_down:
+            raise RoadDownError("the ssh connection to mac is down")
+        await DIRECT.connect(make, address)
+
+
 class Site:
     """One engine, one watch, and what the machine was told."""
 
     def __init__(self, engine: FakeEngine, tasks: asyncio.TaskGroup) -> None:
         self.engine = engine
         self.tasks = tasks
-        self.book = WorkerBook()
+        self.road: Road = DIRECT
+        self.book = WorkerBook(lambda pool, worker: self.road)
         self.told: list[Event] = []
         self.held = 0
         self.announce()
@@ -191,3 +210,43 @@ async def test_a_daemon_that_stops_asks_nobody_any_more(site: Site) -> None:
     site.watch.close()
     await until(lambda: not site.watch._watches, what="the end of the watch")
     assert (site.told, len(site.watch)) == ([], 0)
+
+
+async def test_a_worker_whose_host_is_cut_off_keeps_its_slots_until_it_can_be_asked(
+    site: Site,
+) -> None:
+    site.road = road = FarRoad()
+    site.announce()
+    site.watch = site.watching(WatchPace(first_look_s=0.001, period_s=0.01, patience_s=0.0))
+    road.is_down, site.engine.stubborn = True, 1
+    site.cut()
+    await until(lambda: road.asked >= 3, what="three looks")
+    assert site.told == []
+    road.is_down = False
+    await until(lambda: site.engine.slots_asked >= 3, what="three looks after the cut")
+    assert site.told == []
+    site.engine.stubborn = 0
+    await until(lambda: site.told, what="the fact")
+    assert site.watch.unconfirmed == 0
+
+
+async def test_a_host_that_stays_away_holds_no_slots_for_ever(site: Site) -> None:
+    site.road = road = FarRoad()
+    site.announce()
+    site.watch = site.watching(WatchPace(first_look_s=0.001, period_s=0.01, away_s=0.05))
+    road.is_down = True
+    site.cut()
+    await until(lambda: site.told, what="the fact")
+    assert (site.watch.unconfirmed, len(site.watch)) == (1, 0)
+
+
+async def test_a_worker_is_asked_by_the_road_of_the_newest_session(site: Site) -> None:
+    site.road = old = FarRoad()
+    site.announce()
+    old.is_down = True
+    site.cut()
+    await until(lambda: old.asked, what="a look")
+    site.road = FarRoad()
+    site.announce()
+    await until(lambda: site.told, what="the fact")
+    assert site.road.asked == 1

@@ -1,9 +1,14 @@
 """What may stand for a job and for an idempotency key on the command line."""
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from llorch_ctl.commands.live_names import JOBS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["IdempotencyKey", "JobId"]
 
@@ -25,6 +30,12 @@ class JobId(click.ParamType[str]):
         if not _ID.fullmatch(text):
             self.fail(f"{text!r} is no id of a job; llorch jobs list shows them", param, ctx)
         return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        """Name the newest jobs."""
+        return JOBS(ctx, param, incomplete)
 
 
 class IdempotencyKey(click.ParamType[str]):

@@ -6,9 +6,12 @@ from typing import Final
 import click
 
 from llorch_ctl.commands.jobs.words import PRIORITIES, STATUSES
+from llorch_ctl.commands.live_names import MODELS
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.options import orchestrator_url, output_options
 from orchestrator_core.console.render import Column, Output
+from orchestrator_core.console.watching import Watch, watch_option
+from orchestrator_core.errors import Exit
 
 __all__ = ["list_jobs"]
 
@@ -28,10 +31,11 @@ _COLUMNS: Final = (
 Examples:
   llorch jobs list --status queued --limit 10
   llorch jobs list --all --priority batch
+  llorch jobs list --status running --every 5
   llorch jobs list --all --format json | python3 -c 'import json,sys; print(len(json.load(sys.stdin)))'
 """)  # fmt: skip
 @click.option("--status", "state", type=click.Choice(STATUSES), help="Only jobs in this state.")
-@click.option("--model", "-m", help="Only jobs for this model.")
+@click.option("--model", "-m", shell_complete=MODELS, help="Only jobs for this model.")
 @click.option("--priority", type=click.Choice(PRIORITIES), help="Only jobs of this class.")
 @click.option(
     "--limit",
@@ -43,6 +47,7 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="All jobs, whatever --limit says.")
 @orchestrator_url
 @output_options
+@watch_option
 @click.pass_obj
 def list_jobs(
     settings: CliSettings,
@@ -54,7 +59,8 @@ def list_jobs(
     everything: bool,
     url: str | None,
     out: Output,
-) -> None:
+    watch: Watch,
+) -> int:
     """List jobs, newest first.
 
     With --format json it is an array of objects, each with its id. A user's key sees the jobs that
@@ -72,6 +78,13 @@ def list_jobs(
                 more = page.next is not None
                 yield [job.model_dump(mode="json") for job in page.items]
 
+        if watch.every_s is not None:
+            # A frame is shown whole, so that nothing is torn when the daemon goes away meanwhile.
+            return watch.run(
+                lambda: [job for page in pages() for job in page],
+                lambda jobs: out.rows(jobs, _COLUMNS, empty="no jobs"),
+            )
         shown = out.pages(pages(), _COLUMNS, empty="no jobs")
     if more:
         out.say(f"these are the newest {shown}; --all shows every job")
+    return Exit.OK

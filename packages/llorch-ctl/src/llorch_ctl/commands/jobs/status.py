@@ -9,6 +9,7 @@ from llorch_ctl.commands.jobs.identifiers import JobId
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.options import orchestrator_url, output_options
 from orchestrator_core.console.render import Column, Format, Output, cell
+from orchestrator_core.console.watching import Watch, watch_option
 
 __all__ = ["status"]
 
@@ -41,16 +42,23 @@ _ATTEMPTS: Final = (
 @click.command("status", short_help="Show everything about one job.", epilog="""\b
 Examples:
   llorch jobs status job_01j9z3ntk8e1w0v5c6x7y8z9ab
-  llorch jobs status job_01j9z3ntk8e1w0v5c6x7y8z9ab --why
+  llorch jobs status job_01j9z3ntk8e1w0v5c6x7y8z9ab --why --watch
 """)  # fmt: skip
 @click.argument("job_id", metavar="ID", type=JobId())
 @click.option("--why", "only_why", is_flag=True, help="Only why it is where it is, line by line.")
 @orchestrator_url
 @output_options
+@watch_option
 @click.pass_obj
 def status(
-    settings: CliSettings, *, job_id: str, only_why: bool, url: str | None, out: Output
-) -> None:
+    settings: CliSettings,
+    *,
+    job_id: str,
+    only_why: bool,
+    url: str | None,
+    out: Output,
+    watch: Watch,
+) -> int:
     """Show one job: why it waits, its state, usage and output, then its attempts.
 
     Tokens of an attempt count the whole answer; kept is how many of them it took over from the
@@ -58,11 +66,14 @@ def status(
     """
     from llorch_ctl.home.connection import connect
 
+    show = _show_why if only_why else _show
     with connect(settings, url) as client:
-        job = client.job(job_id).model_dump(mode="json")
-    if only_why:
-        _show_why(job, out)
-        return
+        return watch.run(
+            lambda: client.job(job_id).model_dump(mode="json"), lambda job: show(job, out)
+        )
+
+
+def _show(job: Mapping[str, object], out: Output) -> None:
     out.record(job, _ONE)
     attempts = cast("list[dict[str, object]] | None", job["attempts"])
     if attempts and out.shape is Format.TABLE:

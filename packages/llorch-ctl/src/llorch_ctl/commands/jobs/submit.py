@@ -6,6 +6,7 @@ import click
 
 from llorch_ctl.commands.jobs.identifiers import IdempotencyKey
 from llorch_ctl.commands.jobs.words import PRIORITIES
+from llorch_ctl.commands.live_names import MODELS, POOLS
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.amounts import Duration
 from orchestrator_core.console.options import Seconds, orchestrator_url, output_options
@@ -25,7 +26,13 @@ Examples:
 
 
 @click.command("submit", short_help="Hand in a job and print its answer.", epilog=_EPILOG)
-@click.option("--model", "-m", required=True, help="Alias, catalogue id or model reference.")
+@click.option(
+    "--model",
+    "-m",
+    required=True,
+    shell_complete=MODELS,
+    help="Alias, catalogue id or model reference.",
+)
 @click.option("--prompt", "-p", help="The question; - or nothing reads it from stdin.")
 @click.option("--system", metavar="TEXT", help="How the model is to behave.")
 @click.option(
@@ -58,7 +65,9 @@ Examples:
     metavar="TIME",
     help="Give up what has not ended so long after its acceptance: 90s, 15min, 2h.",
 )
-@click.option("--pin-pool", metavar="POOL", help="Run on this pool and on no other.")
+@click.option(
+    "--pin-pool", metavar="POOL", shell_complete=POOLS, help="Run on this pool and on no other."
+)
 @click.option(
     "--metadata", "pairs", multiple=True, metavar="NAME=VALUE", help="Shown with it; repeatable."
 )

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from llorch_ctl.commands.jobs.words import PRIORITIES
+from llorch_ctl.commands.live_names import MODELS
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.amounts import Duration
 from orchestrator_core.console.options import orchestrator_url, output_options
@@ -40,7 +41,12 @@ Examples:
     help="What it opens; repeatable. Without it: user.",
 )
 @click.option(
-    "--model", "-m", "models", multiple=True, help="Only this model; repeatable. Without it: all."
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    shell_complete=MODELS,
+    help="Only this model; repeatable. Without it: all.",
 )
 @click.option("--priority", type=click.Choice(PRIORITIES), help="The highest class of its jobs.")
 @click.option("--weight", type=int, help="Its share among keys that wait in the same class: 1.")

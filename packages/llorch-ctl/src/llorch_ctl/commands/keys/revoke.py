@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from llorch_ctl.commands.live_names import KEYS
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.exits import complain
 from orchestrator_core.console.options import orchestrator_url, output_options
@@ -21,7 +22,7 @@ Examples:
   llorch keys revoke laptop
   llorch keys revoke key_01j9z3ntk8e1w0v5c6x7y8z9ab
 """)  # fmt: skip
-@click.argument("words", metavar="ID|NAME...", nargs=-1, required=True)
+@click.argument("words", metavar="ID|NAME...", nargs=-1, required=True, shell_complete=KEYS)
 @orchestrator_url
 @output_options
 @click.pass_obj

@@ -2,13 +2,18 @@
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from llorch_ctl.commands.live_names import KEYS
 from llorch_ctl.settings import CliSettings
 from orchestrator_core.console.options import orchestrator_url, output_options
 from orchestrator_core.console.render import Column, Output
+from orchestrator_core.console.watching import Watch, watch_option
+
+if TYPE_CHECKING:
+    from orchestrator_core.contracts.keys import UsageList
 
 __all__ = ["usage"]
 
@@ -48,16 +53,23 @@ class _Since(click.ParamType[str]):
 Examples:
   llorch keys usage --since 24h
   llorch keys usage --since 2026-01-01T00:00:00Z --format json
-  llorch keys usage --key laptop
+  llorch keys usage --key laptop --watch
 """)  # fmt: skip
 @click.option("--since", type=_Since(), metavar="TIME", help="Only from then on: 24h, 7d, a date.")
-@click.option("--key", metavar="ID|NAME", help="Only of this key.")
+@click.option("--key", metavar="ID|NAME", shell_complete=KEYS, help="Only of this key.")
 @orchestrator_url
 @output_options
+@watch_option
 @click.pass_obj
 def usage(
-    settings: CliSettings, *, since: str | None, key: str | None, url: str | None, out: Output
-) -> None:
+    settings: CliSettings,
+    *,
+    since: str | None,
+    key: str | None,
+    url: str | None,
+    out: Output,
+    watch: Watch,
+) -> int:
     """Show what each key used of each model, the most used first.
 
     An operator's or admin's key sees all, another key its own usage. A name, like revoking, needs
@@ -70,14 +82,21 @@ def usage(
     from orchestrator_core.errors import Refusal, error_for
 
     with connect(settings, url) as client:
-        key_id = key
-        if key is not None and not ids.is_id(ids.PREFIX_KEY, key):
-            found = named_key(client.keys().items, key, SystemClock().unix_ms())
-            if isinstance(found, Refusal):
-                raise error_for(found)
-            key_id = found.id
-        used = client.usage(since=since, key_id=key_id)
+
+        def look() -> "UsageList":
+            key_id = key
+            if key is not None and not ids.is_id(ids.PREFIX_KEY, key):
+                found = named_key(client.keys().items, key, SystemClock().unix_ms())
+                if isinstance(found, Refusal):
+                    raise error_for(found)
+                key_id = found.id
+            return client.usage(since=since, key_id=key_id)
+
+        return watch.run(look, lambda used: _show(used, out, said=since is not None))
+
+
+def _show(used: "UsageList", out: Output, *, said: bool) -> None:
     rows = [
         {**view.model_dump(mode="json"), "key": view.key_name or view.key_id} for view in used.items
     ]
-    out.rows(rows, _COLUMNS, empty="nothing was used" + (f" since {used.since}" if since else ""))
+    out.rows(rows, _COLUMNS, empty="nothing was used" + (f" since {used.since}" if said else ""))

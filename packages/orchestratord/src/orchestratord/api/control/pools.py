@@ -1,31 +1,42 @@
-"""Pools and workers: sessions and beats from the hosts, views and stops for operators."""
+"""Pools and workers: sessions and beats from the hosts, views and orders for operators."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from typing import Final, TypeVar
 
-import structlog
+from fastapi import Request
 
 from orchestrator_core.catalog.external import is_external
+from orchestrator_core.clients.pool import AsyncPoolClient
 from orchestrator_core.contracts.control import Health, PoolList, PoolView
 from orchestrator_core.contracts.pool import (
     Heartbeat,
     HeartbeatReply,
     PoolRegister,
     PoolRegistered,
+    PoolStatusView,
+    SpawnRequest,
     WorkerList,
     WorkerReport,
 )
-from orchestrator_core.errors import CapacityError, Code, Refusal, RequestError
-from orchestrator_core.ids import PoolId, SessionId
+from orchestrator_core.errors import Code, LlorchError, Refusal, RequestError, error_for
+from orchestrator_core.ids import PoolId
 from orchestrator_core.scheduler import events
 from orchestrator_core.scheduler.views import PoolFacts, WorkerFacts
-from orchestratord.api.control.contacts import checked_address, refused_worker
+from orchestratord.api.control.holder import holder_of
+from orchestratord.api.control.pool_views import LinkTo, pool_view, worker_view
+from orchestratord.runtime.enrolments import Enrolments
 from orchestratord.runtime.loop import Loop
-from orchestratord.runtime.poolorders import PoolContact, PoolOrders
-from orchestratord.runtime.workerbook import WorkerBook
+from orchestratord.runtime.pooldesk import PoolDesk
+from orchestratord.runtime.poolorders import PoolOrders
 
 __all__ = ["PoolHandlers"]
 
-_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+_NOT_TAKEN: Final = frozenset({Code.NO_KEY, Code.BAD_KEY, Code.SCOPE, Code.FORBIDDEN_HOST})
+_NO_ANSWER: Final = frozenset({Code.UNREACHABLE, Code.TIMEOUT, Code.INTERNAL})
 
 
 class PoolHandlers:
@@ -35,96 +46,66 @@ class PoolHandlers:
         self,
         *,
         loop: Loop,
-        book: WorkerBook,
+        desk: PoolDesk,
         orders: PoolOrders,
-        heartbeat_interval_s: float,
+        enrolments: Enrolments,
+        link_to: LinkTo,
         now: Callable[[], float],
     ) -> None:
         self._loop = loop
-        self._book = book
+        self._desk = desk
         self._orders = orders
-        self._heartbeat_interval_s = heartbeat_interval_s
+        self._enrolments = enrolments
+        self._link_to = link_to
         self._now = now
-        self._last_beats: dict[PoolId, int] = {}
 
-    async def register(self, body: PoolRegister) -> PoolRegistered:
+    async def register(self, request: Request, body: PoolRegister) -> PoolRegistered:
         """Open a session; a newer one fences the older."""
-        self._refuse_unless_ready(body.workers)
-        endpoint = checked_address(body.endpoint, "endpoint")
-        if isinstance(endpoint, Refusal):
-            raise RequestError(endpoint)
-        pool_id, session_id = PoolId(body.pool_id), SessionId(body.session_id)
-        self._orders.meet(
-            pool_id, PoolContact(endpoint, body.control_key.get_secret_value(), body.version)
-        )
-        self._book.replace(pool_id, body.workers)
-        self._last_beats[pool_id] = 0
-        _log.info("pool.registered", pool_id=pool_id, session_id=session_id)
-        self._loop.post(
-            events.PoolRegistered(
-                at=self._now(),
-                pool_id=pool_id,
-                session_id=session_id,
-                devices=tuple(body.devices),
-                workers=tuple(body.workers),
-                models=tuple(body.models),
-                engines=tuple(body.engines),
-                draining=body.draining,
-            )
-        )
-        return PoolRegistered(
-            pool_id=pool_id,
-            session_id=session_id,
-            heartbeat_interval_s=self._heartbeat_interval_s,
-            wanted=self._loop.machine.wanted(pool_id),
-        )
+        return _taken(self._desk.register(body, holder_of(request)))
 
-    async def heartbeat(self, id: str, body: Heartbeat) -> HeartbeatReply:  # noqa: A002 - the path's name.
+    async def heartbeat(self, request: Request, id: str, body: Heartbeat) -> HeartbeatReply:  # noqa: A002 - the path's name.
         """Take a pool's word; an old session is told to register anew."""
-        pool_id, session_id = PoolId(id), SessionId(body.session_id)
-        if body.pool_id != pool_id:
+        if body.pool_id != id:
             message = f"the path names pool {id}, the body {body.pool_id}"
             raise RequestError(Refusal(Code.INVALID_REQUEST, message))
-        self._refuse_unless_ready(body.workers)
-        refusal = self._loop.machine.beat_refusal(pool_id, session_id)
-        if refusal is not None:
-            raise RequestError(refusal)
-        # A beat that a newer one overtook on its way would lose the workers that came between them.
-        if body.seq > self._last_beats[pool_id]:
-            self._last_beats[pool_id] = body.seq
-            self._book.replace(pool_id, body.workers)
-            self._loop.post(
-                events.PoolBeat(
-                    at=self._now(),
-                    pool_id=pool_id,
-                    session_id=session_id,
-                    devices=tuple(body.devices),
-                    workers=tuple(body.workers),
-                    models=None if body.models is None else tuple(body.models),
-                    draining=body.draining,
-                )
-            )
-        return HeartbeatReply(
-            wanted=self._loop.machine.wanted(pool_id),
-            heartbeat_interval_s=self._heartbeat_interval_s,
-        )
-
-    def _refuse_unless_ready(self, workers: Iterable[WorkerReport]) -> None:
-        if self._loop.failure is not None:
-            # Without the machine the wanted set is not known, and an empty one would stop workers.
-            message = "the scheduler has stopped: report again once the orchestrator is back"
-            raise CapacityError(Refusal(Code.DRAINING, message))
-        refusal = refused_worker(workers)
-        if refusal is not None:
-            raise RequestError(refusal)
+        return _taken(self._desk.beat(body, holder_of(request)))
 
     async def show_all(self) -> PoolList:
-        """Show all pools."""
-        return PoolList(items=[self._view(pool) for pool in self._loop.machine.pools()])
+        """Show all pools, enrolled ones that never reported too."""
+        known = {pool.pool_id: pool for pool in self._loop.machine.pools()}
+        names = known.keys() | {row.id for row in self._enrolments.rows()}
+        return PoolList(items=[self._view(name, known.get(name)) for name in sorted(names)])
+
+    async def show(self, id: str) -> PoolView:  # noqa: A002 - the path's name.
+        """Show one pool."""
+        pool_id = self._known(id)
+        return self._view(pool_id, self._loop.machine.pool(pool_id))
+
+    async def drain(self, id: str) -> PoolStatusView:  # noqa: A002 - the path's name.
+        """Let a pool start no more workers for us."""
+        pool_id = self._known(id)
+        with _orders_for(pool_id):
+            return _without_keys(await self._client(pool_id).drain())
+
+    async def resume(self, id: str) -> PoolStatusView:  # noqa: A002 - the path's name.
+        """Let a pool start workers for us again."""
+        pool_id = self._known(id)
+        with _orders_for(pool_id):
+            return _without_keys(await self._client(pool_id).resume())
+
+    async def spawn(self, id: str, body: SpawnRequest) -> WorkerReport:  # noqa: A002 - the path's name.
+        """Start a worker of a person's own on a pool."""
+        pool_id = self._known(id)
+        if body.worker_id is not None:
+            message = "worker_id may not be set here: the pool names a person's own workers"
+            refusal = Refusal(Code.INVALID_REQUEST, message, {"param": "worker_id"})
+            raise RequestError(refusal)
+        with _orders_for(pool_id):
+            return (await self._client(pool_id).spawn(body)).without_key()
 
     async def list_workers(self) -> WorkerList:
         """Show the workers of all pools."""
-        return WorkerList(items=[_show(found) for found in self._reported()])
+        return WorkerList(items=[worker_view(found) for found in self._reported()])
 
     async def stop_worker(self, id: str) -> Health:  # noqa: A002 - the path's name.
         """Stop a worker by id or by POOL/name; waiting jobs may order a new one."""
@@ -145,26 +126,62 @@ class PoolHandlers:
     def _reported(self) -> list[WorkerFacts]:
         return [found for found in self._loop.machine.workers() if found.report is not None]
 
-    def _view(self, pool: PoolFacts) -> PoolView:
-        contact = self._orders.contact(pool.pool_id)
-        return PoolView(
-            pool_id=pool.pool_id,
-            status=pool.status,
-            endpoint=contact.endpoint if contact else "",
-            version=contact.version if contact else "",
-            last_seen_s=round(max(0.0, self._now() - pool.last_seen_at), 3),
-            devices=list(pool.devices),
-            workers=[_show(found) for found in pool.workers if found.report is not None],
+    def _known(self, name: str) -> PoolId:
+        pool_id = PoolId(name)
+        known = self._loop.machine.pool_status(pool_id) is not None
+        if not known and self._enrolments.row(pool_id) is None:
+            raise RequestError(Refusal(Code.POOL_NOT_FOUND, f"there is no pool {name}"))
+        return pool_id
+
+    def _client(self, pool_id: PoolId) -> AsyncPoolClient:
+        found = self._orders.client(pool_id)
+        if isinstance(found, Refusal) and found.code is Code.POOL_NOT_FOUND:
+            # It is enrolled, or we would not have come here.
+            line = f"pool {pool_id} is enrolled and has not reported yet: try again once it has"
+            raise error_for(Refusal(Code.UNREACHABLE, line))
+        return _taken(found)
+
+    def _view(self, pool_id: PoolId, pool: PoolFacts | None) -> PoolView:
+        return pool_view(
+            pool_id,
+            pool=pool,
+            contact=self._orders.contact(pool_id),
+            row=self._enrolments.row(pool_id),
+            link=self._link_to(pool_id),
+            now=self._now(),
         )
+
+
+def _taken(answer: T | Refusal) -> T:
+    if isinstance(answer, Refusal):
+        raise error_for(answer)
+    return answer
+
+
+@contextlib.contextmanager
+def _orders_for(pool_id: PoolId) -> Generator[None]:
+    """Say of which pool the words are that came back, or why none did.
+
+    A key that is not taken there is ours: whoever has asked us must not take it for his own.
+    """
+    try:
+        yield
+    except LlorchError as problem:
+        refusal = problem.refusal
+        if refusal.code in _NOT_TAKEN:
+            line = f"pool {pool_id} does not take our key: try again once it has reported anew"
+            raise error_for(Refusal(Code.UNREACHABLE, line)) from problem
+        if refusal.code not in _NO_ANSWER:
+            raise
+        line = f"pool {pool_id}: {refusal.message}"
+        raise error_for(replace(refusal, message=line)) from problem
+
+
+def _without_keys(view: PoolStatusView) -> PoolStatusView:
+    workers = [worker.without_key() for worker in view.workers]
+    return view.model_copy(update={"workers": workers})
 
 
 def _answers_to(found: WorkerFacts, name: str) -> bool:
     own = found.report.name if found.report else ""
     return name in (found.worker_id, own, f"{found.pool_id}/{own}")
-
-
-def _show(found: WorkerFacts) -> WorkerReport:
-    """A worker for people: slots as we count them, never its key."""
-    if found.report is None:
-        raise AssertionError("only reported workers are shown")
-    return found.report.without_key().model_copy(update={"slots_busy": found.slots_used})

@@ -31,9 +31,12 @@ class Reason(StrEnum):
     REVOKED = KeyFault.REVOKED
     EXPIRED = KeyFault.EXPIRED
     SCOPE = "scope"
+    TOKEN = "token"  # noqa: S105 - a reason, not a secret.
 
 
-_GUESSES: Final = frozenset({Reason.UNKNOWN, Reason.REVOKED, Reason.EXPIRED, Reason.TWO_KEYS})
+_GUESSES: Final = frozenset(
+    {Reason.UNKNOWN, Reason.REVOKED, Reason.EXPIRED, Reason.TWO_KEYS, Reason.TOKEN}
+)
 
 
 def _site_of(address: str) -> str:
@@ -75,5 +78,7 @@ class Denials:
             _log.warning("auth.failed", reason=reason.value, address=address)
             return None
         retry_after_s = max(1, math.ceil(wait_s))
-        message = f"too many wrong keys came from {address}: try again in {retry_after_s} s"
+        message = (
+            f"too many wrong keys or tokens came from {address}: try again in {retry_after_s} s"
+        )
         return Refusal(Code.RATE, message, retry_after_s=retry_after_s)

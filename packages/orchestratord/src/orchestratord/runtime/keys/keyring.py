@@ -15,7 +15,7 @@ from typing import Final
 from orchestrator_core.clock import Clock
 from orchestrator_core.contracts.tasks import Priority
 from orchestrator_core.errors import Code, Refusal
-from orchestrator_core.ids import KeyId
+from orchestrator_core.ids import KeyId, PoolId
 from orchestrator_core.platforms import files
 from orchestratord.store.rows import KeyRow
 
@@ -41,7 +41,10 @@ _ADMIN: Final = "admin"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a key, and what the key allows; no models means all of them."""
+    """The holder of a key, and what the key allows; no models means all of them.
+
+    pool_id is the one pool whose session the key opens.
+    """
 
     key_id: KeyId
     name: str
@@ -52,6 +55,7 @@ class Principal:
     requests_per_minute: int | None = None
     concurrent_jobs: int | None = None
     expires_at_ms: int | None = None
+    pool_id: PoolId | None = None
 
     @property
     def sees_all(self) -> bool:
@@ -110,6 +114,12 @@ class KeyRing:
             self._holders.pop(row.hash, None)
             self._held.pop(key_id, None)
             self._revoked.add(row.hash)
+
+    def end_keys_of(self, pool_id: PoolId, *, kept: KeyId | None, at_ms: int) -> None:
+        """Let a pool in by this one of its keys only, or by none any more."""
+        for row in list(self._rows.values()):
+            if row.pool_id == pool_id and row.id != kept:
+                self.revoke(row.id, at_ms)
 
     def find(self, token: str) -> Principal | None:
         """Look the bearer up; the full hash is the key of the table, so two never alias."""
@@ -192,6 +202,7 @@ def _principal(row: KeyRow) -> Principal:
         requests_per_minute=row.requests_per_minute,
         concurrent_jobs=row.concurrent_jobs,
         expires_at_ms=row.expires_at_ms,
+        pool_id=row.pool_id,
     )
 
 

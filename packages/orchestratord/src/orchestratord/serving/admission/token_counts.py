@@ -68,6 +68,7 @@ class TokenCounts:
             body=orjson.dumps(_question(words, raw=raw)),
             timeout_s=self._timeout_s,
             limit_bytes=_ANSWER_BYTES,
+            road=worker.road,
         )
         if isinstance(reply, Fault) or reply.status != 200:
             return None

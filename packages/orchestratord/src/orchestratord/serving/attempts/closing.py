@@ -18,7 +18,8 @@ from orchestratord.upstream.loose import Json, as_amount, as_count
 __all__ = ["Break", "Closing"]
 
 _ERROR_LIMIT_BYTES: Final = 64 * KIB
-_OURS: Final = frozenset({FaultKind.TIMEOUT, FaultKind.PROTOCOL, FaultKind.ABORTED})
+_OURS: Final = frozenset({FaultKind.TIMEOUT, FaultKind.PROTOCOL, FaultKind.ABORTED, FaultKind.LOST})
+_ON_THE_WAY: Final = frozenset({FaultKind.ROAD, FaultKind.LOST})
 
 
 class Break(NamedTuple):
@@ -111,7 +112,10 @@ class Closing:
         message = fault.message if fault else "the worker closed the stream before its end"
         # A worker whose own socket died has let go of the attempt; any other cut was ours.
         computing = fault is not None and fault.kind in _OURS
-        return Break(Refusal(Code.WORKER_LOST, message), retriable=True, computing=computing)
+        # What breaks on the way has not cost a worker's life, and must not make a job a poison.
+        on_the_way = fault is not None and fault.kind in _ON_THE_WAY
+        code = Code.UNREACHABLE if on_the_way else Code.WORKER_LOST
+        return Break(Refusal(code, message), retriable=True, computing=computing)
 
     def usage(self, prompt_tokens: int | None, seen_tokens: int) -> Usage | None:
         """The tokens of the whole answer; counted here where the engine did not come to it."""

@@ -143,6 +143,7 @@ class Pump:
                 self,
                 connect_timeout_s=self._connect_timeout_s,
                 tls=external is not None and external.tls,
+                road=self._worker.road,
             )
         if isinstance(found, Fault):
             return found
@@ -182,6 +183,12 @@ class Pump:
             self._give_up(f"no byte from the worker for {silence_s:.0f} s")
         elif self._now() - self.moved_at > stall_s:
             self._give_up(f"no token from the worker for {stall_s:.0f} s")
+
+    def listen_anew(self, loop_time: float) -> None:
+        """Count silence and standstill from now on: nobody could hear anything before."""
+        self.moved_at = self._now()
+        if self._exchange is not None:
+            self._exchange.last_byte_at = loop_time
 
     def tell_progress(self) -> None:
         """Report how far the answer is, if it has grown."""

@@ -29,6 +29,8 @@ from orchestratord.settings import OrchestratorSettings
 __all__ = ["Pumps"]
 
 _TOLD_AT_ONCE: Final = 200
+# Sweeps that are further apart than this were not ours to make: we slept, or were held up.
+_DEAF_S: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +73,7 @@ class Pumps:
         self._pumps: dict[JobId, Pump] = {}
         self._carried: dict[JobId, _Carried] = {}
         self._told_up_to = 0
+        self._swept_at: float | None = None
         self.watch = SlotWatch(
             book=book, tasks=tasks, now=clock.monotonic_s, post=post, held=self._held
         )
@@ -127,6 +130,11 @@ class Pumps:
         loop_time = asyncio.get_running_loop().time()
         silence_s, stall_s = self._settings.silence_s, self._settings.stall_s
         pumps = list(self._pumps.values())
+        before, self._swept_at = self._swept_at, loop_time
+        if before is not None and loop_time - before > _DEAF_S:
+            # What the workers said meanwhile has not been read yet.
+            for pump in pumps:
+                pump.listen_anew(loop_time)
         for pump in pumps:
             pump.check(loop_time=loop_time, silence_s=silence_s, stall_s=stall_s)
         self._tell_progress(pumps)

@@ -110,6 +110,7 @@ async def _ask(
         timeout_s=_TIMEOUT_S,
         limit_bytes=_LIMIT_BYTES,
         correlation_id=correlation_id,
+        road=worker.road,
     )
     # The job itself did not reach the engine, so it is not to blame for what broke there, and its
     # client has asked for nothing that could be wrong: another worker may do better.

@@ -27,18 +27,25 @@ class Silence(Enum):
     """It does not answer this question, now or later."""
     UNCLEAR = auto()
     """It may answer the next time."""
+    AWAY = auto()
+    """The way to its host is down, or seems to be: it may compute all the while."""
 
 
 _AT_FAULT: Final = {
     FaultKind.CONNECT: Silence.GONE,
     FaultKind.EOF: Silence.GONE,
     FaultKind.RESET: Silence.GONE,
+    FaultKind.ROAD: Silence.AWAY,
+    FaultKind.LOST: Silence.AWAY,
 }
 
 
-def read_slots(answer: Reply | Fault) -> int | Silence:
-    """Count the slots that compute."""
+def read_slots(answer: Reply | Fault, *, far: bool = False) -> int | Silence:
+    """Count the slots that compute; a far worker is on another host."""
     if isinstance(answer, Fault):
+        if far and answer.kind is FaultKind.TIMEOUT:
+            # A way that has just died is silent for a while before anybody notices.
+            return Silence.AWAY
         return _AT_FAULT.get(answer.kind, Silence.UNCLEAR)
     if answer.status in _NO_SUCH_QUESTION:
         return Silence.MUTE

@@ -20,6 +20,7 @@ from orchestrator_core.units import MIB
 from orchestratord.runtime.workerbook import WorkerAddress, WorkerBook
 from orchestratord.serving.attempts.slot_reading import Silence, let_go, read_slots
 from orchestratord.upstream.plain import call
+from orchestratord.upstream.road import DIRECT
 
 __all__ = ["Cut", "SlotWatch", "WatchPace"]
 
@@ -33,12 +34,26 @@ WorkerKey = tuple[PoolId, WorkerId]
 
 @dataclass(frozen=True, slots=True)
 class WatchPace:
-    """How soon a worker is asked, how often, how long one answer may take, and when to give up."""
+    """How soon a worker is asked, how often, how long one answer may take, and when to give up.
+
+    A worker that cannot be reached is not given up before away_s: it may compute all the while,
+    and its far end learns only after the cut that nobody listens.
+    """
 
     first_look_s: float = 0.05
     period_s: float = 1.0
     answer_s: float = 5.0
     patience_s: float = 10.0
+    away_s: float = 180.0
+    heal_s: float = 60.0
+
+
+@dataclass(slots=True)
+class _Patience:
+    """Until when a worker is asked for a cut attempt, and until when while it cannot be reached."""
+
+    until: float
+    away_until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +85,7 @@ class SlotWatch:
         self._post = post
         self._held = held
         self._pace = pace
-        self._cuts: dict[WorkerKey, dict[Cut, float]] = {}
+        self._cuts: dict[WorkerKey, dict[Cut, _Patience]] = {}
         self._watches: dict[WorkerKey, asyncio.Task[None]] = {}
         self._looked_at: dict[WorkerKey, float] = {}
         self.unconfirmed = 0
@@ -85,8 +100,9 @@ class SlotWatch:
             self._tell(cut)
             return
         key = (cut.worker.pool_id, cut.worker.worker_id)
-        until = asyncio.get_running_loop().time() + self._pace.patience_s
-        self._cuts.setdefault(key, {})[cut] = until
+        now, pace = asyncio.get_running_loop().time(), self._pace
+        patience = _Patience(now + pace.patience_s, now + pace.away_s)
+        self._cuts.setdefault(key, {})[cut] = patience
         if key not in self._watches:
             watch = self._tasks.create_task(self._watch(key), name=f"slots of {key[1]}")
             self._watches[key] = watch
@@ -116,7 +132,7 @@ class SlotWatch:
         cuts = list(self._cuts[key])
         worker = cuts[0].worker
         held = self._held(worker)
-        found = await self._ask(worker, min(self._cuts[key].values()))
+        found = await self._ask(worker, min(it.until for it in self._cuts[key].values()))
         current = self._book.find(*key)
         alive = [cut for cut in cuts if current and cut.worker.is_same_process(current)]
         for cut in cuts:
@@ -129,7 +145,15 @@ class SlotWatch:
             held = min(held, self._held(worker))
             for place in list(let_go([cut.slots for cut in alive], busy=found, held=held)):
                 self._release(key, alive[place])
+        if found is Silence.AWAY:
+            self._be_patient(key)
         self._run_out_of_patience(key)
+
+    def _be_patient(self, key: WorkerKey) -> None:
+        """Begin to count once the worker can be asked."""
+        until = asyncio.get_running_loop().time() + self._pace.heal_s
+        for patience in self._cuts[key].values():
+            patience.until = min(until, patience.away_until)
 
     async def _ask(self, worker: WorkerAddress, until: float) -> int | Silence:
         current = self._book.find(worker.pool_id, worker.worker_id)
@@ -145,15 +169,17 @@ class SlotWatch:
                 body=b"",
                 timeout_s=min(max(left_s, _LEAST_S), self._pace.answer_s),
                 limit_bytes=_LIMIT_BYTES,
+                # That of a newer session: what led there at the cut may be down for good.
+                road=current.road,
             )
-            return read_slots(answer)
+            return read_slots(answer, far=current.road is not DIRECT)
         return Silence.UNCLEAR
 
     def _run_out_of_patience(self, key: WorkerKey) -> None:
         time = asyncio.get_running_loop().time()
-        for cut, until in list(self._cuts[key].items()):
-            if time >= until:
-                self._give_up(key, cut, f"still busy after {self._pace.patience_s:g} s")
+        for cut, patience in list(self._cuts[key].items()):
+            if time >= patience.until:
+                self._give_up(key, cut, "still busy, or not to be reached, for too long")
 
     def _give_up(self, key: WorkerKey, cut: Cut, reason: str) -> None:
         if cut in self._cuts[key]:

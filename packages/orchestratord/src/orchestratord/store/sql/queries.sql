@@ -66,21 +66,60 @@ INSERT INTO usage (
 -- name: put_key
 INSERT INTO keys (
     id, name, hash, scopes_json, created_at_ms, expires_at_ms, revoked_at_ms, models_json, priority,
-    weight, requests_per_minute, concurrent_jobs, last_used_at_ms
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    weight, requests_per_minute, concurrent_jobs, last_used_at_ms, pool_id
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
 ON CONFLICT (id) DO UPDATE SET
     name = excluded.name, hash = excluded.hash, scopes_json = excluded.scopes_json,
     created_at_ms = excluded.created_at_ms, expires_at_ms = excluded.expires_at_ms,
     revoked_at_ms = excluded.revoked_at_ms, models_json = excluded.models_json,
     priority = excluded.priority, weight = excluded.weight,
     requests_per_minute = excluded.requests_per_minute,
-    concurrent_jobs = excluded.concurrent_jobs, last_used_at_ms = excluded.last_used_at_ms;
+    concurrent_jobs = excluded.concurrent_jobs, last_used_at_ms = excluded.last_used_at_ms,
+    pool_id = excluded.pool_id;
 
 -- name: revoke_key
 UPDATE keys SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL;
 
 -- name: note_key_use
 UPDATE keys SET last_used_at_ms = ?2 WHERE id = ?1;
+
+-- name: put_pool
+INSERT INTO pools (
+    id, created_at_ms, endpoint, daemon_port, host_keys_json, certificate, join_token, credential,
+    key_id, declared
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (id) DO UPDATE SET
+    created_at_ms = excluded.created_at_ms, endpoint = excluded.endpoint,
+    daemon_port = excluded.daemon_port, host_keys_json = excluded.host_keys_json,
+    certificate = excluded.certificate, join_token = excluded.join_token,
+    credential = excluded.credential, key_id = excluded.key_id, declared = excluded.declared;
+
+-- A pool has the one key that its row names; what it had before ends here.
+-- name: end_other_keys
+UPDATE keys SET revoked_at_ms = ?3
+WHERE pool_id = ?1 AND id IS NOT ?2 AND revoked_at_ms IS NULL;
+
+-- name: drop_pool
+DELETE FROM pools WHERE id = ?1;
+
+-- name: drop_join_token
+DELETE FROM join_tokens WHERE pool_id = ?1;
+
+-- name: forget_join_tokens
+DELETE FROM join_tokens WHERE expires_at_ms <= ?1;
+
+-- name: put_join_token
+INSERT INTO join_tokens (
+    pool_id, hash, created_at_ms, expires_at_ms, used_at_ms, created_by
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (pool_id) DO UPDATE SET
+    hash = excluded.hash, created_at_ms = excluded.created_at_ms,
+    expires_at_ms = excluded.expires_at_ms, used_at_ms = excluded.used_at_ms,
+    created_by = excluded.created_by;
+
+-- name: use_join_token
+UPDATE join_tokens SET used_at_ms = ?3
+WHERE pool_id = ?1 AND hash = ?2 AND used_at_ms IS NULL AND expires_at_ms > ?3;
 
 -- name: jobs_to_strip
 SELECT id FROM jobs INDEXED BY jobs_unstripped
@@ -179,6 +218,12 @@ WHERE jobs.ended_at_ms IS NULL;
 
 -- name: keys
 SELECT * FROM keys ORDER BY id;
+
+-- name: pools
+SELECT * FROM pools ORDER BY id;
+
+-- name: join_tokens
+SELECT * FROM join_tokens ORDER BY pool_id;
 
 -- name: usage
 SELECT * FROM usage WHERE job_id = ?1;

@@ -99,7 +99,7 @@ class Bringing:
 
     def _refuse(self, missing: Sequence[RemoteFile]) -> Refusal | None:
         """Why nothing can be fetched: we may not, or there is no room."""
-        refusal = self._access.refusal_for(self._listing, missing[0])
+        refusal = self._access.refusal_for(self._listing, missing)
         if refusal is not None:
             return refusal
         refusal = self._no_room(missing)

@@ -1,4 +1,4 @@
-"""The way of one act to the hub: opened when it is first needed, closed when the act ends.
+"""The way of one act to the hub and to the peers: opened when needed, closed when the act ends.
 
 Without a network, by the operator's word, the hub's own cache answers instead.
 """
@@ -7,14 +7,16 @@ import contextlib
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from orchestrator_core.catalog.reference import Reference
 from orchestrator_core.contracts.downloads import DownloadStage
-from orchestrator_core.errors import Refusal
+from orchestrator_core.contracts.sharing import SharedModel
+from orchestrator_core.errors import Code, Refusal
 from orchestrator_core.platforms.files import FileLock, ensure_folder
 from pool_core.catalog.arrivals.adoption import cached_listing, find_cached
 from pool_core.catalog.reading import cancelled
@@ -27,6 +29,7 @@ from pool_core.fetch.hub import Hub
 from pool_core.fetch.hub_answers import Listing, RemoteFile
 from pool_core.fetch.hub_cache import HubCache
 from pool_core.fetch.news import TransferNews
+from pool_core.fetch.peers import Peers
 from pool_core.fetch.transfer import Transfer
 from pool_core.fetch.web import Web
 
@@ -35,16 +38,30 @@ __all__ = ["HubAccess"]
 _LOOK_AGAIN_S: Final = 0.2
 
 
-class HubAccess:
-    """One hub for the time of one act; a context manager."""
+def _say_nothing(line: str) -> None:
+    del line
 
-    def __init__(self, folder: Path, around: Surroundings, cancel: Cancel | None = None) -> None:
+
+class HubAccess:
+    """One hub for the time of one act; a context manager. say hears which peers have failed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        around: Surroundings,
+        cancel: Cancel | None = None,
+        *,
+        say: Callable[[str], None] = _say_nothing,
+    ) -> None:
         self._folder = folder
         self._around = around
         self._settings = around.hub()
         self._cancel = cancel
+        self._say = say
         self._web: Web | None = None
         self._hub: Hub | None = None
+        self._peers: Peers | None = None
+        self._without_hub: Refusal | None = None
 
     @property
     def cache(self) -> HubCache:
@@ -59,9 +76,42 @@ class HubAccess:
                 return found
         return self._asked().listing(reference)
 
-    def refusal_for(self, listing: Listing, file: RemoteFile) -> Refusal | None:
-        """Why the hub would not give us a file of a repository that is not open to all."""
-        return self._asked().access(file) if listing.gated and not self._settings.offline else None
+    @property
+    def endpoint(self) -> str:
+        """Where the hub answers."""
+        return self._settings.endpoint
+
+    def records(self, text: str) -> list[tuple[str, SharedModel]]:
+        """What the peers hold under a name or a reference, with who tells it."""
+        peers = self._peers_asked()
+        if peers is None:
+            return []
+        told, since_s = peers.records(text), self._around.clock.monotonic_s()
+        # A pool that has just restarted is known again with our next beat.
+        while not told and self._may_come_back(peers, since_s):
+            self._around.pause(_LOOK_AGAIN_S)
+            peers.recall()
+            told = peers.records(text)
+        return [(peer.name, model) for peer, model in told]
+
+    def why_no_record(self) -> str:
+        """What a person is told of the peers where none of them has a model; empty without peers."""
+        peers = self._peers_asked()
+        return "" if peers is None else ", ".join(peers.failures) or "no other pool has it"
+
+    def go_without_hub(self, refusal: Refusal) -> None:
+        """Ask the hub for nothing more in this act; the refusal says why."""
+        self._without_hub = refusal
+
+    def refusal_for(self, listing: Listing, missing: Sequence[RemoteFile]) -> Refusal | None:
+        """Why files of a repository that is not open to all would come from nobody."""
+        if not listing.gated or self._settings.offline:
+            return None
+        refusal = self._asked().access(missing[0])
+        if refusal is None or not self._peers_have(missing):
+            return refusal
+        self.go_without_hub(refusal)
+        return None
 
     def read(self, file: RemoteFile, listing: Listing, start: int, end: int) -> bytes | Refusal:
         """A part of a file."""
@@ -79,19 +129,27 @@ class HubAccess:
         tell: Callable[[TransferNews], None],
         cancel: Cancel,
     ) -> Path | Refusal:
-        """Bring a file here; one that has a hash is verified then."""
-        if self._settings.offline:
+        """Bring a file here, from a peer if one has it; one that has a hash is verified then."""
+        peers, refusal = self._peers_asked(), self._without_hub
+        if self._settings.offline and refusal is None:
             # The refusal says what the cache holds instead.
-            return self._asked().access(file) or cancelled(f"the download of {file.path}")
+            refusal = self._asked().access(file) or cancelled(f"the download of {file.path}")
+        if refusal is not None and peers is None:
+            return refusal
         transfer = Transfer(
-            self._opened(),
+            self._opened() if refusal is None else None,
             folder=self._folder,
             reserve=self._around.reserve,
             clock=self._around.clock,
             pause=self._around.pause,
             free_bytes=self._around.free_bytes,
         )
-        return transfer.fetch(file, into=into, tell=tell, cancel=cancel)
+        brought = transfer.fetch(file, into=into, tell=tell, cancel=cancel, peers=peers)
+        if refusal is None or not isinstance(brought, Refusal):
+            return brought
+        if brought.code is not Code.UNREACHABLE:
+            return brought
+        return replace(refusal, message=f"{refusal.message}; {brought.message}")
 
     def fetch_by_hf(
         self,
@@ -146,6 +204,8 @@ class HubAccess:
 
     def close(self) -> None:
         """Close all connections."""
+        if self._peers is not None:
+            self._peers.close()
         if self._web is not None:
             self._web.close()
 
@@ -165,6 +225,25 @@ class HubAccess:
             stop = None if self._cancel is None else self._cancel.is_set
             self._web = Web.open(self._settings.web, stop=stop)
         return self._web
+
+    def _peers_asked(self) -> Peers | None:
+        """The other pools, where the daemon knows any and somebody could cancel the question."""
+        around = self._around
+        if self._peers is None and around.peers() and self._cancel is not None:
+            self._peers = Peers(
+                around.peers, around.clock, around.peer_times, self._cancel, self._say
+            )
+        return self._peers
+
+    def _may_come_back(self, peers: Peers, since_s: float) -> bool:
+        times = self._around.peer_times
+        is_late = self._around.clock.monotonic_s() - since_s >= times.beat_s
+        is_cancelled = self._cancel is not None and self._cancel.is_set()
+        return not is_late and not is_cancelled and peers.patience_s(is_only_way=True) > 0
+
+    def _peers_have(self, files: Sequence[RemoteFile]) -> bool:
+        peers = self._peers_asked()
+        return peers is not None and all(peers.holders(file) for file in files)
 
     def _asked(self) -> Hub:
         if self._hub is None:

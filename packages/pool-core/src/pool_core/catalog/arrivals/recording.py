@@ -37,10 +37,11 @@ def keep_model(
     now = store.now()
     record = ModelRecord(
         id=chosen.id,
-        source="hub",
+        # What a peer gave that no hub knows was once taken in by a person.
+        source="hub" if listing.repo else "file",
         name=entry.name if entry is not None else facts.name,
-        repo=listing.repo,
-        commit=listing.commit,
+        repo=listing.repo or None,
+        commit=listing.commit or None,
         quant=chosen.quant or facts.file_type,
         license=listing.license or (entry.license if entry is not None else None),
         files=files,

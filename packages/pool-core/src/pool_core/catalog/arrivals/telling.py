@@ -22,6 +22,7 @@ class Telling:
         self._report = DownloadReport(model=model, stage=DownloadStage.RESOLVING)
         self._done_before_bytes = 0
         self._fetched_before_bytes = 0
+        self._remembered: str | None = None
 
     def begin(self) -> None:
         """It has begun."""
@@ -31,6 +32,10 @@ class Telling:
         """It is clear now what will be brought."""
         self._done_before_bytes = 0
         self._say(model_id=model_id, files_total=files, total_bytes=total_bytes, files_done=0)
+
+    def remember(self, line: str) -> None:
+        """Something that a person should still know at the end; the last one counts."""
+        self._remembered = line
 
     def note(self, line: str) -> None:
         """Something that a person should know."""
@@ -47,6 +52,7 @@ class Telling:
             # Whoever only reads a file tells of no bytes that came, and takes none of them back.
             fetched_bytes=max(self._report.fetched_bytes, fetched_bytes),
             note=news.note,
+            source=news.source or self._report.source,
         )
 
     def file_done(self, file: RemoteFile) -> None:
@@ -71,7 +77,7 @@ class Telling:
             files_total=count,
             done_bytes=model.size_bytes,
             total_bytes=model.size_bytes,
-            note=note,
+            note=note or self._remembered,
             result=model,
         )
 

@@ -7,11 +7,9 @@ commands, the daemon and downloads of several processes can work on one store.
 import contextlib
 import os
 import stat
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable
 from pathlib import Path
-from typing import Final
 
 from orchestrator_core.clock import Clock, SystemClock, rfc3339
 from orchestrator_core.contracts.pool import ModelReport
@@ -21,14 +19,12 @@ from pool_core.catalog.host_faults import explain_host
 from pool_core.catalog.store.accounts import Accounts, Holding
 from pool_core.catalog.store.blobs import Blobs
 from pool_core.catalog.store.claims import Claims, hold_store
-from pool_core.catalog.store.records import ModelRecord, RecordedFile, Records, report_of
+from pool_core.catalog.store.records import ModelRecord, RecordedFile, Records
 from pool_core.catalog.store.regular import look
 from pool_core.catalog.store.shelf import Shelf, shelf_names
+from pool_core.catalog.store.sound import SoundModels
 
 __all__ = ["Store"]
-
-# A folder that changed within this time may change again within the same tick of its clock.
-_SETTLED_MS: Final = 2000
 
 
 def _say_nothing(line: str) -> None:
@@ -60,7 +56,7 @@ class Store:
         self.shelf = Shelf(folder / "shelf")
         self.claims = Claims(folder / "claims")
         self.partials = folder / "partial"
-        self._reports = _Reports(self)
+        self.sound = SoundModels(self.records, self.blobs, self.fault_of)
 
     def prepare(self) -> None:
         """Make the folders; one that is a link to elsewhere is refused."""
@@ -212,7 +208,7 @@ class Store:
 
     def reports(self) -> list[ModelReport]:
         """What workers can be started from; cheap as long as nothing changes."""
-        return self._reports.read()
+        return list(self.sound.now().reports)
 
     def _lay_out_again(self, record: ModelRecord) -> Refusal | None:
         try:
@@ -243,39 +239,6 @@ class Store:
         except OSError:
             return False
         return all((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) for a, b in pairs)
-
-
-class _Reports:
-    """Remembers the reports as long as the folders of the records and contents do not change."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._seen: tuple[int, int] | None = None
-        self._reports: list[ModelReport] = []
-
-    def read(self) -> list[ModelReport]:
-        with self._lock:
-            seen = (_changed_ns(self._store.records.folder), _changed_ns(self._store.blobs.folder))
-            if seen != self._seen:
-                self._reports = [
-                    report_of(record)
-                    for record in self._store.records.all()
-                    if self._store.fault_of(record) is None
-                ]
-                self._seen = seen if self._is_settled(max(seen)) else None
-            return list(self._reports)
-
-    def _is_settled(self, changed_ns: int) -> bool:
-        # The file system has stamped the folder, so that only the machine's own clock compares.
-        return SystemClock().unix_ms() - changed_ns // 1_000_000 > _SETTLED_MS
-
-
-def _changed_ns(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _is_file(path: Path) -> bool:

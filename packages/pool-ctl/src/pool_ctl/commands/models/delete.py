@@ -8,6 +8,7 @@ import click
 from orchestrator_core.console.options import output_options, pool_url
 from orchestrator_core.console.render import Format, Output, cell
 from orchestrator_core.units import format_bytes
+from pool_ctl.commands.live_names import MODELS
 from pool_ctl.commands.models.options import Duration, Size
 from pool_ctl.settings import CliSettings
 
@@ -27,7 +28,7 @@ Examples:
 
 
 @click.command("delete", short_help="Delete a model, or what is long unused.", epilog=_EPILOG)
-@click.argument("name", metavar="[M]", required=False)
+@click.argument("name", metavar="[M]", required=False, shell_complete=MODELS)
 @click.option("--force", "-f", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be freed.")
 @click.option(

@@ -7,6 +7,7 @@ import click
 from orchestrator_core.console.options import output_options, pool_url
 from orchestrator_core.console.render import Format, Output, cell
 from orchestrator_core.units import format_bytes
+from pool_ctl.commands.live_names import CATALOG
 from pool_ctl.commands.models.views import STORED_COLUMNS, stored_row
 from pool_ctl.commands.progress.voice import Voice
 from pool_ctl.settings import CliSettings
@@ -32,7 +33,7 @@ HF_HUB_OFFLINE=1 takes only what is here. A running pool-managerd keeps to those
 
 
 @click.command("download", short_help="Bring models to this host.", epilog=_EPILOG)
-@click.argument("names", metavar="M...", nargs=-1, required=True)
+@click.argument("names", metavar="M...", nargs=-1, required=True, shell_complete=CATALOG)
 @click.option("--force", is_flag=True, help="Fetch again what is there.")
 @click.option(
     "--via",
@@ -117,7 +118,9 @@ def bring(here: "ModelsPort", order: "DownloadOrder", out: Output, voice: Voice)
 def _greeting(stored: "StoredModel", last: "DownloadReport | None") -> str:
     size = format_bytes(stored.size_bytes)
     if last is not None and last.fetched_bytes:
-        return cell(f"{stored.id} is here ({size}, {format_bytes(last.fetched_bytes)} fetched)")
+        note = f"; {last.note}" if last.note else ""
+        fetched = f"{size}, {format_bytes(last.fetched_bytes)} fetched"
+        return cell(f"{stored.id} is here ({fetched}){note}")
     if last is not None and last.note:
         return cell(f"{stored.id}: {last.note} ({size})")
     return cell(f"{stored.id} is here ({size}), nothing had to be fetched")

@@ -6,6 +6,7 @@ import click
 
 from orchestrator_core.console.options import output_options, pool_url
 from orchestrator_core.console.render import Format, Output, cell
+from pool_ctl.commands.live_names import CATALOG
 from pool_ctl.commands.models.views import FIT_COLUMNS, INFO_COLUMNS, fit_rows, info_row
 from pool_ctl.commands.sizing import BACKENDS, size_options
 from pool_ctl.settings import CliSettings
@@ -25,7 +26,7 @@ Examples:
 @click.command(
     "info", short_help="Show what a model is, and whether it fits on this host.", epilog=_EPILOG
 )
-@click.argument("name", metavar="M")
+@click.argument("name", metavar="M", shell_complete=CATALOG)
 @size_options
 @click.option(
     "--cache-type-k",

@@ -8,6 +8,7 @@ import click
 from orchestrator_core.console.options import output_options, pool_url
 from orchestrator_core.console.render import Format, Output, cell
 from orchestrator_core.errors import Exit
+from pool_ctl.commands.live_names import MODELS
 from pool_ctl.commands.models.views import FILE_COLUMNS, file_rows
 from pool_ctl.settings import CliSettings
 
@@ -32,7 +33,7 @@ _REMEDIES: Final = {
 @click.command(
     "verify", short_help="Read every byte of models again (exit code 0 or 1).", epilog=_EPILOG
 )
-@click.argument("name", metavar="[M]", required=False)
+@click.argument("name", metavar="[M]", required=False, shell_complete=MODELS)
 @pool_url
 @output_options
 @click.pass_obj

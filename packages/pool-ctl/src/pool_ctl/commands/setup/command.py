@@ -45,7 +45,8 @@ def setup(settings: CliSettings, *, dry_run: bool, no_models: bool, model: str, 
     What is there already is left as it is. Exit code 0: this host is ready; 1: a step failed, or
     the doctor has found an error.
     """
-    from pool_ctl.commands.dev import examine_host, show_findings
+    from orchestrator_core.console.finding_reports import show_findings
+    from pool_ctl.commands.dev import examine_host
     from pool_ctl.commands.setup.acts import perform
     from pool_ctl.commands.setup.look import look
     from pool_ctl.commands.setup.plan import State, plan

@@ -11,6 +11,13 @@ SETTINGS_TEXT: Final = """\
 # Where pool-managerd listens; port 0 takes any free port.
 # bind = "127.0.0.1:9200"
 
+# Speak HTTPS only; without a word here, wherever other hosts can reach the address.
+# tls = true
+
+# The certificate chain and its private key (PEM); without them the pool makes its own.
+# tls_cert = "/etc/llorch/pool.pem"
+# tls_key = "/etc/llorch/pool.key"
+
 # Listen for other hosts although the API speaks plain HTTP: keys can be read on the way.
 # insecure_lan = false
 
@@ -31,11 +38,17 @@ SETTINGS_TEXT: Final = """\
 # public authorities count.
 # orchestrator_ca = "/etc/llorch/orchestrator.pem"
 
+# The one certificate (PEM) that the orchestrator shows; `llorch-pool daemon join` writes this.
+# orchestrator_pin = "/etc/llorch/orchestrator-own.pem"
+
 # The worker to start; without it llorch-worker beside the daemon.
 # worker_program = "/usr/local/bin/llorch-worker"
 
 # Where models lie; without it data/models of this installation. A large disk of its own is good.
 # models_folder = "/srv/models"
+
+# Serve the models of this host to the other hosts of its orchestrator; only over HTTPS.
+# share_models = false
 
 # The checkout that llorch-pool git works on; without it the current folder's.
 # git_repo = "/srv/checkout"

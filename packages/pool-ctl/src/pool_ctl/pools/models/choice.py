@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Generator
 
 from orchestrator_core.clients.pool import PoolClient
-from orchestrator_core.console.endpoints import find_url, key_for
+from orchestrator_core.console.endpoints import find_url, key_for, trust_for
 from orchestrator_core.console.programs import POOL_MANAGERD
 from pool_ctl.pools.models.local import LocalModels
 from pool_ctl.pools.models.port import ModelsPort
@@ -24,6 +24,7 @@ def open_models(
             yield models
         return
     found = find_url(POOL_MANAGERD, flag=url, env=settings.env, layout=settings.layout)
-    key = key_for(found, env=settings.env, key_file=settings.layout.pool_key)
-    with PoolClient(found, key) as client:
+    trust = trust_for(found, POOL_MANAGERD, env=settings.env, layout=settings.layout)
+    key = key_for(found, env=settings.env, key_file=settings.layout.pool_key, trust=trust)
+    with PoolClient(found, key, trust=trust) as client:
         yield HttpModels(client.models)

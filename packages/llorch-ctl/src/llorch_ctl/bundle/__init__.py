@@ -1,0 +1,1 @@
+"""What a person hands over who asks for help: collected, redacted, packed."""

@@ -1,0 +1,1 @@
+"""llorch host: the machines that this user owns."""

@@ -1,0 +1,1 @@
+"""One SSH connection per host: keys, dials, remote commands, files. The only user of asyncssh."""
